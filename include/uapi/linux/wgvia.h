@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause) */
+/* Do not edit directly, auto-generated from: */
+/*	netlink/specs/wgvia.yaml */
+/* YNL-GEN uapi header */
+/* To regenerate run: scripts/gen-uapi */
+
+#ifndef _UAPI_LINUX_WGVIA_H
+#define _UAPI_LINUX_WGVIA_H
+
+#define WGVIA_FAMILY_NAME	"wgvia"
+#define WGVIA_FAMILY_VERSION	1
+
+#define WGVIA_KEY_LEN	32
+
+/**
+ * enum wgvia_mode - When the nexthops of routes choose the peer of a packet.
+ * @WGVIA_MODE_OFF: Never. AllowedIPs alone decide, as without wgvia.
+ * @WGVIA_MODE_AUTO: While at least one nexthop on the device names a peer.
+ *   AllowedIPs alone decide at all other times.
+ * @WGVIA_MODE_ON: Always.
+ */
+enum wgvia_mode {
+	WGVIA_MODE_OFF,
+	WGVIA_MODE_AUTO,
+	WGVIA_MODE_ON,
+};
+
+/**
+ * enum wgvia_filter - Which inner source addresses are accepted from a peer
+ *   while the nexthops of routes choose the peer.
+ * @WGVIA_FILTER_DEVICE: Those for which the longest prefix that has a nexthop
+ *   on the device leads to the peer.
+ * @WGVIA_FILTER_STRICT: Those to which the host would send its replies through
+ *   the device and to the peer (RFC 3704 strict, for each peer).
+ * @WGVIA_FILTER_NONE: All of them.
+ */
+enum wgvia_filter {
+	WGVIA_FILTER_DEVICE,
+	WGVIA_FILTER_STRICT,
+	WGVIA_FILTER_NONE,
+};
+
+enum {
+	WGVIA_A_DEVICE_IFINDEX = 1,
+	WGVIA_A_DEVICE_IFNAME,
+	WGVIA_A_DEVICE_MODE,
+	WGVIA_A_DEVICE_FILTER,
+	WGVIA_A_DEVICE_ACTIVE,
+	WGVIA_A_DEVICE_NEXTHOPS,
+	WGVIA_A_DEVICE_COUNTERS,
+
+	__WGVIA_A_DEVICE_MAX,
+	WGVIA_A_DEVICE_MAX = (__WGVIA_A_DEVICE_MAX - 1)
+};
+
+enum {
+	WGVIA_A_COUNTERS_TX_WGPEER = 1,
+	WGVIA_A_COUNTERS_TX_GATEWAY_WGPEER,
+	WGVIA_A_COUNTERS_TX_GATEWAY_ALLOWEDIPS,
+	WGVIA_A_COUNTERS_TX_ONLINK,
+	WGVIA_A_COUNTERS_TX_DROP_WGPEER,
+	WGVIA_A_COUNTERS_TX_DROP_GATEWAY,
+	WGVIA_A_COUNTERS_TX_DROP_ONLINK,
+	WGVIA_A_COUNTERS_TX_DROP_NOROUTE,
+	WGVIA_A_COUNTERS_RX_WGPEER,
+	WGVIA_A_COUNTERS_RX_GATEWAY_WGPEER,
+	WGVIA_A_COUNTERS_RX_GATEWAY_ALLOWEDIPS,
+	WGVIA_A_COUNTERS_RX_ONLINK,
+	WGVIA_A_COUNTERS_RX_UNFILTERED,
+	WGVIA_A_COUNTERS_RX_DROP_NOROUTE,
+	WGVIA_A_COUNTERS_RX_DROP_DEVICE,
+	WGVIA_A_COUNTERS_RX_DROP_PEER,
+	WGVIA_A_COUNTERS_RX_DROP_SOURCE,
+
+	__WGVIA_A_COUNTERS_MAX,
+	WGVIA_A_COUNTERS_MAX = (__WGVIA_A_COUNTERS_MAX - 1)
+};
+
+enum {
+	WGVIA_A_BINDING_IFINDEX = 1,
+	WGVIA_A_BINDING_KEY,
+	WGVIA_A_BINDING_NEXTHOPS,
+	WGVIA_A_BINDING_PRESENT,
+
+	__WGVIA_A_BINDING_MAX,
+	WGVIA_A_BINDING_MAX = (__WGVIA_A_BINDING_MAX - 1)
+};
+
+enum {
+	WGVIA_CMD_DEVICE_GET = 1,
+	WGVIA_CMD_DEVICE_SET,
+	WGVIA_CMD_BINDING_GET,
+
+	__WGVIA_CMD_MAX,
+	WGVIA_CMD_MAX = (__WGVIA_CMD_MAX - 1)
+};
+
+#endif /* _UAPI_LINUX_WGVIA_H */
