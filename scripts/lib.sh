@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the scripts share: where things are, messages, root, stamps. Sourced.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+build=$(realpath -m "${BUILD:-$top/build}")
+root=$build/root
+
+# Inside the build root and inside the guest the project is /wgvia and the
+# products are /build, wherever they are on the host.
+in_top=/wgvia
+in_build=/build
+
+say() { printf 'wgvia: %s\n' "$*" >&2; }
+die() { printf 'wgvia: error: %s\n' "$*" >&2; exit 1; }
+
+# Settings that must get through sudo and into the build root.
+carried=(BUILD KSRC KERNEL TESTS WGVIA_MIRROR WGVIA_UID WGVIA_GID TERM
+	SSL_CERT_FILE CARGO_HTTP_CAINFO
+	http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY)
+
+carry() {
+	local v
+	for v in "${carried[@]}"; do
+		[[ -z ${!v+set} ]] || printf '%s=%s\n' "$v" "${!v}"
+	done
+}
+
+# become_root "$@": go on as root. One sudo for a whole script, so that it asks
+# for a password once; what is compiled is compiled as the caller all the same
+# (in-root --user).
+become_root() {
+	local env
+	: "${WGVIA_UID:=$(id -u)}" "${WGVIA_GID:=$(id -g)}"
+	export WGVIA_UID WGVIA_GID
+	[[ $EUID -ne 0 ]] || return 0
+	command -v sudo >/dev/null ||
+		die "making and entering the build root needs root: become root, or install sudo"
+	sudo -n true 2>/dev/null ||
+		say "sudo is used to make a Debian root with mmdebstrap and to enter it (mount, chroot)"
+	mapfile -t env < <(carry)
+	exec sudo env "${env[@]}" "$(realpath "$0")" "$@"
+}
+
+# own PATH...: give what root made to the user who called.
+own() { chown -h "${WGVIA_UID:-0}:${WGVIA_GID:-0}" "$@"; }
+
+make_dirs() {
+	local d
+	for d in "$build" "$build"/{stamp,log,home}; do
+		[[ -d $d ]] || { mkdir -p "$d"; own "$d"; }
+	done
+}
+
+# One build at a time in one build folder; guests and tests do not take it.
+lock() {
+	exec 9>"$build/.lock"
+	flock -n 9 || { say "another build runs in $build, waiting for it"; flock 9; }
+}
+
+# digest PATH...: one hash of the names and contents of files and folders.
+digest() {
+	local p
+	for p in "$@"; do
+		[[ -e $p ]] || continue
+		(cd "$(dirname "$p")" && find -L "$(basename "$p")" \
+			\( -name target -o -name __pycache__ \) -prune -o -type f -print0 |
+			LC_ALL=C sort -z | xargs -0r sha256sum)
+	done | sha256sum | cut -d' ' -f1
+}
+
+stamp_of() { cat "$build/stamp/$1" 2>/dev/null || true; }
+
+# step NAME INPUTS WHAT COMMAND...: run COMMAND (a script) unless it has already
+# succeeded for these INPUTS (a string, mostly a digest). What it prints goes to
+# a log, and its end to the screen when it fails.
+step() {
+	local name=$1 inputs=$2 what=$3 log start
+	shift 3
+	[[ $(stamp_of "$name") != "$inputs" ]] || return 0
+	log=$build/log/$name.log
+	say "$name: $what"
+	rm -f "$build/stamp/$name"
+	start=$SECONDS
+	if ! "$@" >"$log" 2>&1 9>&-; then
+		own "$log"
+		tail -n 40 "$log" >&2
+		die "$name failed, the whole of it is in $log"
+	fi
+	own "$log"
+	printf '%s\n' "$inputs" >"$build/stamp/$name"
+	own "$build/stamp/$name"
+	say "$name: done in $((SECONDS - start)) s"
+}
+
+# The kernels we can build are the fragments that exist.
+check_kernel() {
+	[[ $1 =~ ^[a-z0-9-]+$ && -e $top/configs/$1.config ]] ||
+		die "there is no kernel '$1': configs/ has $(cd "$top/configs" && echo *.config | sed 's/\.config//g')"
+}
+
+# make_flags NAME: the kernel's make flags, from the line "# make: ..." of its
+# fragment, or else of base.config. Kernel and modules are built with the same.
+make_flags() {
+	sed -n 's/^# make: //p' "$top/configs/$1.config" "$top/configs/base.config" | head -n 1
+}
+
+# The kernel NAME: its source tree (built in place), what it installs.
+kernel_tree() { echo "$build/kernel-$1/linux"; }
+kernel_install() { echo "$build/kernel-$1/install"; }
+
+# The module's source files, relative to the top; not what a build of the
+# module in the tree itself (KDIR=) has left there.
+module_files() {
+	(cd "$top" && find Kbuild ./*.rs ./*.[ch] include -type f ! -name '*.mod.c' 2>/dev/null || true)
+}
+
+# vng_command NAME: virtme-ng's command line to boot the kernel NAME, a word a
+# line. The root is read-only and nobody changes it while a guest runs, so the
+# guest may cache it; root= names the 9p export for a kernel without CONFIG_BLOCK.
+vng_command() {
+	printf '%s\n' vng --run "$(<"$(kernel_tree "$1")/include/config/kernel.release")" \
+		--user root --force-9p --qemu-opts=-no-reboot \
+		--append "panic=-1 root=/dev/root rootflags=version=9p2000.L,trans=virtio,access=any,cache=loose,msize=262144"
+}
