@@ -34,6 +34,13 @@ pub fn render(out: &mut dyn Write) -> io::Result<()> {
     for sub in command.get_subcommands() {
         describe(&mut roff, sub);
     }
+    roff.control("SH", ["COUNTERS"]);
+    paragraphs(&mut roff, "Each has this name in the output of show -j.");
+    for (name, meaning) in cli::COUNTERS {
+        roff.control("TP", ["24"]);
+        roff.text([bold(*name)]);
+        roff.text([roman(*meaning)]);
+    }
     roff.to_writer(out)?;
     man.render_options_section(out)?;
 

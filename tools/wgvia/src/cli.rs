@@ -68,7 +68,11 @@ pub enum Command {
     /// now, each public key that nexthops name with their number, and how many
     /// packets were sent, accepted and dropped, by way and by cause. A packet that
     /// is to be segmented (GSO) counts as its number of segments.
-    #[command(verbatim_doc_comment, override_usage = "wgvia show [-j] [DEV]")]
+    #[command(
+        verbatim_doc_comment,
+        override_usage = "wgvia show [-j] [DEV]",
+        after_long_help = counters()
+    )]
     Show(Show),
 }
 
@@ -149,7 +153,7 @@ enum ThenMode {
 
 #[derive(Debug, Args)]
 pub struct Show {
-    /// Print JSON: a list of devices, with the names of netlink/specs/wgvia.yaml.
+    /// Print JSON: an array with one object for each device.
     #[arg(short, long)]
     pub json: bool,
     /// Name of the WireGuard device; each of the network namespace if left out.
@@ -176,6 +180,69 @@ pub enum Filter {
     /// Every source is accepted.
     None,
 }
+
+/// Each counter by its name in JSON, in the order of the kernel.
+pub const COUNTERS: &[(&str, &str)] = &[
+    ("tx_wgpeer", "Sent to the peer that the nexthop names."),
+    (
+        "tx_gateway_wgpeer",
+        "Sent to the peer that the route to the gateway names.",
+    ),
+    (
+        "tx_gateway_allowedips",
+        "Sent to the peer that has the gateway in its AllowedIPs.",
+    ),
+    (
+        "tx_onlink",
+        "Sent to the peer that has the destination in its AllowedIPs.",
+    ),
+    (
+        "tx_drop_wgpeer",
+        "Not sent: the nexthop names a peer that the device does not have.",
+    ),
+    ("tx_drop_gateway", "Not sent: the gateway leads to no peer."),
+    (
+        "tx_drop_onlink",
+        "Not sent: no peer has the destination in its AllowedIPs.",
+    ),
+    (
+        "tx_drop_noroute",
+        "Not sent: the packet came without a route, and there is none on the device.",
+    ),
+    (
+        "rx_wgpeer",
+        "Accepted: the route back to the source names the peer.",
+    ),
+    (
+        "rx_gateway_wgpeer",
+        "Accepted: the route to the gateway of the route back names the peer.",
+    ),
+    (
+        "rx_gateway_allowedips",
+        "Accepted: the peer has the gateway of the route back in its AllowedIPs.",
+    ),
+    (
+        "rx_onlink",
+        "Accepted: the route back is on-link, and AllowedIPs give the source to the peer.",
+    ),
+    ("rx_unfiltered", "Accepted: the filter is none."),
+    (
+        "rx_drop_noroute",
+        "Dropped: there is no unicast route back to the source.",
+    ),
+    (
+        "rx_drop_device",
+        "Dropped: the route back leaves through another device (filter strict).",
+    ),
+    (
+        "rx_drop_peer",
+        "Dropped: the route back leads to another peer, or to none.",
+    ),
+    (
+        "rx_drop_source",
+        "Dropped: no reply could go to the source (multicast, loopback and the like).",
+    ),
+];
 
 pub const EXAMPLES: &[(&str, &str)] = &[
     (
@@ -224,6 +291,12 @@ fn values() -> String {
         list::<Mode>("Modes:"),
         list::<Filter>("Filters:")
     )
+}
+
+fn counters() -> String {
+    let lines = COUNTERS.iter();
+    let lines = lines.map(|(name, meaning)| format!("\n  {name:<24}{meaning}"));
+    "Counters, by their names in JSON:".to_owned() + &lines.collect::<String>()
 }
 
 fn notes() -> String {

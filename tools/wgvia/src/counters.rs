@@ -39,3 +39,16 @@ impl Serialize for Counters {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+
+    #[test]
+    fn the_manual_page_has_each() {
+        let documented = cli::COUNTERS.iter().map(|(name, _)| *name);
+        let all = uapi::COUNTERS.iter().map(|(_, name)| *name);
+        assert!(documented.eq(all));
+    }
+}

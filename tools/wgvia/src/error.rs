@@ -22,8 +22,6 @@ pub enum Error {
     },
     /// A reply does not follow the spec.
     Malformed(DecodeError),
-    /// Changes overtook each of several dumps.
-    Overtaken,
     /// Standard output did not take what was written.
     Output(io::Error),
 }
@@ -62,15 +60,16 @@ impl Display for Error {
                 }
                 match text {
                     Some(text) => f.write_str(text)?,
+                    None if *errno == libc::EPERM => f.write_str("permission denied")?,
                     None => write!(f, "{}", io::Error::from_raw_os_error(*errno))?,
                 }
                 match *errno {
                     libc::EPERM => f.write_str(
-                        ": this needs CAP_NET_ADMIN in the user namespace that owns \
-                         the network namespace, try as root",
+                        ": CAP_NET_ADMIN in the user namespace that owns \
+                         the network namespace is needed, try as root",
                     ),
                     libc::ENODEV | libc::EOPNOTSUPP if device.is_some() => {
-                        f.write_str(": list those there are with ip link show type wireguard")
+                        f.write_str(" (list WireGuard devices with: ip link show type wireguard)")
                     }
                     _ => Ok(()),
                 }
@@ -79,9 +78,6 @@ impl Display for Error {
                 f,
                 "the kernel's reply is not understood ({error}): \
                  install the kernel module and this tool from the same version"
-            ),
-            Self::Overtaken => f.write_str(
-                "the list changed each time while it was read: try again when less changes",
             ),
             Self::Output(error) => write!(f, "standard output: {error}"),
         }
@@ -105,16 +101,16 @@ mod tests {
         let error = refused(libc::ENODEV, Some("no such device")).about("wg7");
         assert_eq!(
             error.to_string(),
-            "wg7: no such device: list those there are with ip link show type wireguard"
+            "wg7: no such device (list WireGuard devices with: ip link show type wireguard)"
         );
         let error = refused(libc::ERANGE, Some("integer out of range"));
         assert_eq!(error.to_string(), "integer out of range");
     }
 
     #[test]
-    fn and_the_error_number_when_it_is_silent() {
+    fn the_tool_speaks_when_it_is_silent() {
         let error = refused(libc::EPERM, None).to_string();
-        assert!(error.starts_with("Operation not permitted"), "{error}");
+        assert!(error.starts_with("permission denied"), "{error}");
         assert!(error.contains("CAP_NET_ADMIN"), "{error}");
     }
 }

@@ -99,13 +99,18 @@ impl Family {
         Ok(devices)
     }
 
-    /// Change what is given; what the kernel warns of comes back.
+    /// Take what the kernel warned of.
+    pub fn warnings(&mut self) -> Vec<String> {
+        self.connection.warnings()
+    }
+
+    /// Change what is given.
     pub fn set_device(
         &mut self,
         name: &str,
         mode: Option<Mode>,
         filter: Option<Filter>,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<(), Error> {
         let mut attributes = named(name);
         if let Some(mode) = mode {
             attributes.put_u32(WGVIA_A_DEVICE_MODE, mode.into());
@@ -114,14 +119,15 @@ impl Family {
             attributes.put_u32(WGVIA_A_DEVICE_FILTER, filter.into());
         }
         let request = Message::new(WGVIA_CMD_DEVICE_SET, attributes);
-        let reply = self.connection.call(self.id, request);
-        Ok(reply.map_err(|e| e.about(name))?.warning)
+        let done = self.connection.call(self.id, request);
+        done.map_err(|e| e.about(name))?;
+        Ok(())
     }
 
     fn device(&mut self, name: &str) -> Result<Device, Error> {
         let request = Message::new(WGVIA_CMD_DEVICE_GET, named(name));
-        let reply = self.connection.call(self.id, request)?;
-        match reply.messages.first() {
+        let messages = self.connection.call(self.id, request)?;
+        match messages.first() {
             Some(message) => Ok(Device::parse(&message.attributes)?),
             None => Err(DecodeError::from("there is no device in it").into()),
         }

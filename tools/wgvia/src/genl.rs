@@ -14,13 +14,14 @@ use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 use netlink_sys::{protocols::NETLINK_GENERIC, Socket, SocketAddr};
 use std::fmt::Debug;
+use std::mem;
 
 /// Text of an extended acknowledgement, NLMSGERR_ATTR_MSG in linux/netlink.h.
 const NLMSGERR_ATTR_MSG: u16 = 1;
 /// Length of struct nlmsghdr.
 const NLMSG_HDRLEN: usize = 16;
 /// How often a dump is tried that changes overtake.
-const TRIES: usize = 20;
+const TRIES: usize = 10;
 
 /// The payload of a generic netlink message of some family.
 pub trait Payload:
@@ -35,10 +36,10 @@ impl<P> Payload for P where
 
 /// What the kernel answered to one request.
 #[derive(Debug)]
-pub struct Reply<P> {
-    pub messages: Vec<P>,
+struct Reply<P> {
+    messages: Vec<P>,
     /// Text that came with the success, if any.
-    pub warning: Option<String>,
+    warning: Option<String>,
     /// A change overtook the dump: it may lack entries or have some twice.
     interrupted: bool,
 }
@@ -46,6 +47,7 @@ pub struct Reply<P> {
 pub struct Connection {
     socket: Socket,
     sequence: u32,
+    warnings: Vec<String>,
 }
 
 impl Connection {
@@ -60,7 +62,13 @@ impl Connection {
         Ok(Self {
             socket: open().map_err(Error::Socket)?,
             sequence: 0,
+            warnings: Vec::new(),
         })
+    }
+
+    /// Take the warnings that came with what succeeded.
+    pub fn warnings(&mut self) -> Vec<String> {
+        mem::take(&mut self.warnings)
     }
 
     /// The number that the kernel gave to a family; it loads the module if there
@@ -70,12 +78,11 @@ impl Connection {
             cmd: GenlCtrlCmd::GetFamily,
             nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())],
         };
-        let reply = self.exchange(request.family_id(), request, NLM_F_ACK);
-        let replies = match reply {
+        let replies = match self.call(request.family_id(), request) {
             Err(Error::Refused { errno, .. }) if errno == libc::ENOENT => {
                 return Err(Error::NoFamily);
             }
-            reply => reply?.messages,
+            replies => replies?,
         };
         replies
             .iter()
@@ -88,19 +95,27 @@ impl Connection {
     }
 
     /// Have one thing done.
-    pub fn call<P: Payload>(&mut self, family: u16, request: P) -> Result<Reply<P>, Error> {
-        self.exchange(family, request, NLM_F_ACK)
+    pub fn call<P: Payload>(&mut self, family: u16, request: P) -> Result<Vec<P>, Error> {
+        let reply = self.exchange(family, request, NLM_F_ACK)?;
+        self.warnings.extend(reply.warning);
+        Ok(reply.messages)
     }
 
-    /// Get a whole list as it was at one time.
+    /// Get a whole list, as it was at one time unless changes never cease.
     pub fn dump<P: Payload>(&mut self, family: u16, request: P) -> Result<Vec<P>, Error> {
-        for _ in 0..TRIES {
-            let reply = self.exchange(family, request.clone(), NLM_F_DUMP)?;
+        let mut reply = self.exchange(family, request.clone(), NLM_F_DUMP)?;
+        for _ in 1..TRIES {
             if !reply.interrupted {
-                return Ok(reply.messages);
+                break;
             }
+            reply = self.exchange(family, request.clone(), NLM_F_DUMP)?;
         }
-        Err(Error::Overtaken)
+        if reply.interrupted {
+            let warning = "the list changed while it was read: entries may be missing or old";
+            self.warnings.push(warning.to_owned());
+        }
+        self.warnings.extend(reply.warning);
+        Ok(reply.messages)
     }
 
     fn exchange<P: Payload>(

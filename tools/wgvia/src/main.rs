@@ -42,14 +42,13 @@ fn run(command: Command) -> Result<(), Error> {
     let mut family = Family::open()?;
     match command {
         Command::Set(set) => {
-            let warning = family.set_device(&set.device, set.mode(), set.filter())?;
-            if let Some(warning) = warning {
-                eprintln!("wgvia: warning: {}: {warning}", set.device);
-            }
+            family.set_device(&set.device, set.mode(), set.filter())?;
+            warn(&mut family, Some(&set.device));
             Ok(())
         }
         Command::Show(show) => {
             let devices = family.devices(show.device.as_deref())?;
+            warn(&mut family, show.device.as_deref());
             let text = if show.json {
                 let json = serde_json::to_string(&devices);
                 json.map_err(|error| Error::Output(error.into()))? + "\n"
@@ -59,6 +58,13 @@ fn run(command: Command) -> Result<(), Error> {
             };
             print(&text)
         }
+    }
+}
+
+fn warn(family: &mut Family, device: Option<&str>) {
+    let about = device.map_or_else(String::new, |device| format!("{device}: "));
+    for warning in family.warnings() {
+        eprintln!("wgvia: warning: {about}{warning}");
     }
 }
 
