@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What stands for one (device, key), shared by every nexthop that names it.
+//!
+//! A binding exists while a lightweight-tunnel state leads to it; states are made with nexthops and
+//! live on in the dsts made from them. Nexthops are counted on their own, so that a dst cached in
+//! a socket does not look like a route.
+
+#![deny(unsafe_code)]
+
+use crate::{
+    device::{
+        Device,
+        Mode, //
+    },
+    key::PublicKey,
+    seam::{
+        PacketPath,
+        PeerRef,
+        PeerSlot,
+        WgDevice, //
+    },
+};
+use core::ptr;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+/// A binding: see the module.
+pub(crate) struct Binding {
+    device: Arc<Device>,
+    key: PublicKey,
+    /// The peer, while the device has it and a hook is attached to the device.
+    pub(crate) peer: PeerSlot,
+    nexthops: Atomic<usize>,
+}
+
+impl Binding {
+    pub(crate) fn new(device: Arc<Device>, key: PublicKey) -> Self {
+        Self {
+            device,
+            key,
+            peer: PeerSlot::new(),
+            nexthops: Atomic::new(0),
+        }
+    }
+
+    /// The key that the nexthops name.
+    pub(crate) fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The peer on the packet path of `device`; [`None`] while the device does not have it.
+    pub(crate) fn peer_on<'p>(&self, device: &Device, path: &'p PacketPath) -> Option<PeerRef<'p>> {
+        if !ptr::eq(&*self.device, device) {
+            return None;
+        }
+        self.peer.load(path)
+    }
+
+    /// How many nexthops name the peer now.
+    pub(crate) fn nexthops(&self) -> usize {
+        self.nexthops.load(Relaxed)
+    }
+
+    /// A nexthop that leads here has entered the FIB or the table of nexthop objects. Any context.
+    pub(crate) fn nexthop_linked(&self) {
+        self.nexthops.add(1, Relaxed);
+        self.device.nexthop_linked();
+    }
+
+    /// The reverse of [`Self::nexthop_linked`].
+    pub(crate) fn nexthop_unlinked(&self) {
+        self.nexthops.fetch_sub(1, Relaxed);
+        self.device.nexthop_unlinked();
+    }
+
+    /// Does the device have the peer?
+    pub(crate) fn is_present(&self, dev: &WgDevice<'_>) -> bool {
+        dev.peer_by_key(&self.key).is_some()
+    }
+
+    /// What somebody who has just added a route through this should know.
+    pub(crate) fn warning(&self, dev: &WgDevice<'_>) -> Option<&'static CStr> {
+        match (self.device.mode() == Mode::Off, self.is_present(dev)) {
+            (false, true) => None,
+            (false, false) => Some(
+                c"the device has no peer with this key: packets get ENOKEY until it is added",
+            ),
+            (true, true) => Some(
+                c"wgvia is off on this device, AllowedIPs decide: turn it on with wgvia set DEV mode auto",
+            ),
+            (true, false) => Some(
+                c"wgvia is off on this device (turn it on with wgvia set DEV mode auto), and it has no peer with this key",
+            ),
+        }
+    }
+}
+
+/// Ends what [`crate::registry::bind`] began, for one state. Any context but hard interrupts.
+pub(crate) fn release(binding: Arc<Binding>) {
+    let device = binding.device.clone();
+    device.release(binding);
+}

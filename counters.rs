@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the packets of a device met.
+
+#![deny(unsafe_code)]
+
+use crate::sys::{
+    bindings,
+    percpu::PerCpuCounters, //
+};
+use kernel::prelude::*;
+
+/// A counter, by its attribute in the generic netlink family, whose spec says what it counts.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Counter {
+    TxWgPeer = bindings::WGVIA_A_COUNTERS_TX_WGPEER,
+    TxGatewayWgPeer = bindings::WGVIA_A_COUNTERS_TX_GATEWAY_WGPEER,
+    TxGatewayAllowedIps = bindings::WGVIA_A_COUNTERS_TX_GATEWAY_ALLOWEDIPS,
+    TxOnLink = bindings::WGVIA_A_COUNTERS_TX_ONLINK,
+    TxDropWgPeer = bindings::WGVIA_A_COUNTERS_TX_DROP_WGPEER,
+    TxDropGateway = bindings::WGVIA_A_COUNTERS_TX_DROP_GATEWAY,
+    TxDropOnLink = bindings::WGVIA_A_COUNTERS_TX_DROP_ONLINK,
+    TxDropNoRoute = bindings::WGVIA_A_COUNTERS_TX_DROP_NOROUTE,
+    RxWgPeer = bindings::WGVIA_A_COUNTERS_RX_WGPEER,
+    RxGatewayWgPeer = bindings::WGVIA_A_COUNTERS_RX_GATEWAY_WGPEER,
+    RxGatewayAllowedIps = bindings::WGVIA_A_COUNTERS_RX_GATEWAY_ALLOWEDIPS,
+    RxOnLink = bindings::WGVIA_A_COUNTERS_RX_ONLINK,
+    RxUnfiltered = bindings::WGVIA_A_COUNTERS_RX_UNFILTERED,
+    RxDropNoRoute = bindings::WGVIA_A_COUNTERS_RX_DROP_NOROUTE,
+    RxDropDevice = bindings::WGVIA_A_COUNTERS_RX_DROP_DEVICE,
+    RxDropPeer = bindings::WGVIA_A_COUNTERS_RX_DROP_PEER,
+    RxDropSource = bindings::WGVIA_A_COUNTERS_RX_DROP_SOURCE,
+}
+
+const COUNT: usize = bindings::WGVIA_A_COUNTERS_MAX as usize;
+
+/// The counters of a device, in packets.
+pub(crate) struct Counters(PerCpuCounters<COUNT>);
+
+impl Counters {
+    /// All zero. Fails with `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(PerCpuCounters::new()?))
+    }
+
+    /// Counts packets. Any context.
+    pub(crate) fn add(&self, counter: Counter, packets: u64) {
+        self.0.add(counter as usize - 1, packets);
+    }
+
+    /// The attribute and value of each counter.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        (0..COUNT).map(|index| (index as u32 + 1, self.0.sum(index)))
+    }
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What wgvia knows of a WireGuard device: its mode, filter, counters and bindings.
+//!
+//! Locks, in the order in which they nest: RTNL, `attachment`, WireGuard's own update lock of the
+//! device, `tracking`, `bindings`. The packet path takes none of them.
+
+#![deny(unsafe_code)]
+
+use crate::{
+    allowedips_rta,
+    binding::Binding,
+    counters::Counters,
+    key::PublicKey,
+    seam::{
+        synchronize,
+        Attachment,
+        Packet,
+        PeerHook,
+        PeerRef,
+        Selection,
+        SourceCheck,
+        WgDevice, //
+    },
+    sys::{
+        bindings,
+        rtnl::Rtnl, //
+    },
+};
+use kernel::{
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        new_mutex,
+        new_spinlock_irq,
+        rcu,
+        Arc,
+        Mutex,
+        SpinLockIrq, //
+    },
+};
+
+/// When nexthops choose the peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Mode {
+    /// Never: the device behaves as without the module.
+    Off = bindings::wgvia_mode_WGVIA_MODE_OFF,
+    /// While a nexthop names a peer of the device.
+    Auto = bindings::wgvia_mode_WGVIA_MODE_AUTO,
+    /// Always.
+    On = bindings::wgvia_mode_WGVIA_MODE_ON,
+}
+
+impl TryFrom<u32> for Mode {
+    type Error = Error;
+
+    fn try_from(value: u32) -> Result<Self> {
+        [Self::Off, Self::Auto, Self::On]
+            .into_iter()
+            .find(|mode| *mode as u32 == value)
+            .ok_or(EINVAL)
+    }
+}
+
+/// How the inner source of a packet is checked against the peer that sent it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Filter {
+    /// The longest prefix that has a nexthop on the device leads to the peer.
+    Device = bindings::wgvia_filter_WGVIA_FILTER_DEVICE,
+    /// The route that a reply would really take leads through the device to the peer.
+    Strict = bindings::wgvia_filter_WGVIA_FILTER_STRICT,
+    /// Not at all.
+    None = bindings::wgvia_filter_WGVIA_FILTER_NONE,
+}
+
+impl TryFrom<u32> for Filter {
+    type Error = Error;
+
+    fn try_from(value: u32) -> Result<Self> {
+        [Self::Device, Self::Strict, Self::None]
+            .into_iter()
+            .find(|filter| *filter as u32 == value)
+            .ok_or(EINVAL)
+    }
+}
+
+/// A binding in the table of its device, and how many states lead to it.
+struct Entry {
+    binding: Arc<Binding>,
+    states: usize,
+}
+
+/// A WireGuard device.
+#[pin_data]
+pub(crate) struct Device {
+    /// A [`Mode`]; written under `attachment`.
+    mode: Atomic<u32>,
+    /// A [`Filter`].
+    filter: Atomic<u32>,
+    /// How many nexthops name a peer of this device.
+    nexthops: Atomic<usize>,
+    counters: Counters,
+    /// The hook, unless the mode is off.
+    #[pin]
+    attachment: Mutex<Option<Attachment<Device>>>,
+    /// Do the bindings follow the device's peers, that is, is a hook attached? Held while a binding
+    /// is added and while the peer of a binding changes.
+    #[pin]
+    tracking: Mutex<bool>,
+    /// The bindings. States end in softirq context.
+    #[pin]
+    bindings: SpinLockIrq<RBTree<PublicKey, Entry>>,
+}
+
+impl Device {
+    /// A device with the defaults: mode off, filter device.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let counters = Counters::new()?;
+        Arc::pin_init(
+            pin_init!(Self {
+                mode: Atomic::new(Mode::Off as u32),
+                filter: Atomic::new(Filter::Device as u32),
+                nexthops: Atomic::new(0),
+                counters,
+                attachment <- new_mutex!(None, "wgvia::Device::attachment"),
+                tracking <- new_mutex!(false, "wgvia::Device::tracking"),
+                bindings <- new_spinlock_irq!(RBTree::new(), "wgvia::Device::bindings"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Its mode.
+    pub(crate) fn mode(&self) -> Mode {
+        Mode::try_from(self.mode.load(Relaxed)).unwrap_or(Mode::Off)
+    }
+
+    /// Its source filter.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter::try_from(self.filter.load(Relaxed)).unwrap_or(Filter::Device)
+    }
+
+    /// Do nexthops choose the peer now?
+    pub(crate) fn is_active(&self) -> bool {
+        match self.mode() {
+            Mode::Off => false,
+            Mode::Auto => self.nexthops() > 0,
+            Mode::On => true,
+        }
+    }
+
+    /// How many nexthops name a peer of this device now.
+    pub(crate) fn nexthops(&self) -> usize {
+        self.nexthops.load(Relaxed)
+    }
+
+    /// Its counters.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// A nexthop that names a peer of this device has come. Any context.
+    pub(crate) fn nexthop_linked(&self) {
+        self.nexthops.add(1, Relaxed);
+    }
+
+    /// The reverse of [`Self::nexthop_linked`].
+    pub(crate) fn nexthop_unlinked(&self) {
+        self.nexthops.fetch_sub(1, Relaxed);
+    }
+
+    /// Changes the filter; the next packet meets it.
+    pub(crate) fn set_filter(&self, filter: Filter) {
+        self.filter.store(filter as u32, Relaxed);
+    }
+
+    /// Changes the mode, without a packet falling between two chairs: one that is under way meets
+    /// the old mode or the new.
+    ///
+    /// Fails with `ENOMEM`, or with `EBUSY` if something else has taken the device's hook.
+    pub(crate) fn set_mode(
+        self: &Arc<Self>,
+        mode: Mode,
+        dev: &WgDevice<'_>,
+        rtnl: &Rtnl,
+    ) -> Result {
+        let mut attachment = self.attachment.lock();
+        match (mode, &*attachment) {
+            (Mode::Off, _) => self.detach(attachment.take(), rtnl),
+            (_, Some(_)) => self.mode.store(mode as u32, Relaxed),
+            (_, None) => {
+                *attachment = Some(Attachment::new(self.clone(), dev, rtnl)?);
+                self.track_peers(dev);
+                self.mode.store(mode as u32, Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of the device, which is being unregistered or outlives this module.
+    pub(crate) fn shut_down(&self, rtnl: &Rtnl) {
+        let attachment = self.attachment.lock().take();
+        self.detach(attachment, rtnl);
+    }
+
+    fn detach(&self, attachment: Option<Attachment<Self>>, rtnl: &Rtnl) {
+        self.mode.store(Mode::Off as u32, Relaxed);
+        if let Some(attachment) = attachment {
+            attachment.detach(rtnl);
+            self.forget_peers();
+        }
+    }
+
+    /// Lets the bindings follow the peers. The hook is attached: a peer that is removed from now
+    /// on is one that `peer_removed` is called for.
+    fn track_peers(&self, dev: &WgDevice<'_>) {
+        let mut tracking = self.tracking.lock();
+        *tracking = true;
+        let mut after = None;
+        while let Some(binding) = self.binding_after(after.as_ref()) {
+            binding.peer.set(dev.peer_by_key(binding.key()));
+            after = Some(*binding.key());
+        }
+    }
+
+    /// Gives all references to peers back, before the device can be destroyed.
+    fn forget_peers(&self) {
+        let mut tracking = self.tracking.lock();
+        *tracking = false;
+        let mut after = None;
+        while let Some(binding) = self.binding_after(after.as_ref()) {
+            binding.peer.set(None);
+            after = Some(*binding.key());
+        }
+        drop(tracking);
+        // `release` may have taken a binding out of the table, and not yet have put its peer.
+        synchronize();
+    }
+
+    /// The binding with the lowest key above `key`, or with the lowest of all.
+    pub(crate) fn binding_after(&self, key: Option<&PublicKey>) -> Option<Arc<Binding>> {
+        let bindings = self.bindings.lock();
+        let cursor = match key {
+            None => bindings.cursor_front(),
+            Some(key) => bindings.cursor_lower_bound(key),
+        }?;
+        let (found, entry) = cursor.current();
+        if Some(found) != key {
+            return Some(entry.binding.clone());
+        }
+        cursor.peek_next().map(|(_, entry)| entry.binding.clone())
+    }
+
+    /// The binding of `key`, with `change` applied to its entry.
+    fn with_entry(
+        &self,
+        key: &PublicKey,
+        change: impl FnOnce(&mut Entry),
+    ) -> Option<Arc<Binding>> {
+        let mut bindings = self.bindings.lock();
+        let entry = bindings.get_mut(key)?;
+        change(entry);
+        Some(entry.binding.clone())
+    }
+
+    /// The binding of `key`, for one more state, made if there is none. Process context.
+    ///
+    /// Fails with `ENOMEM`.
+    pub(crate) fn bind(self: &Arc<Self>, dev: &WgDevice<'_>, key: &PublicKey) -> Result<Arc<Binding>> {
+        let tracking = self.tracking.lock();
+        if let Some(binding) = self.with_entry(key, |entry| entry.states += 1) {
+            return Ok(binding);
+        }
+        let binding = Arc::new(Binding::new(self.clone(), *key), GFP_KERNEL)?;
+        let entry = Entry {
+            binding: binding.clone(),
+            states: 1,
+        };
+        let node = RBTreeNode::new(*key, entry, GFP_KERNEL)?;
+        if *tracking {
+            binding.peer.set(dev.peer_by_key(key));
+        }
+        // Nobody else has added one: `tracking` is held.
+        let displaced = self.bindings.lock().insert(node);
+        debug_assert!(displaced.is_none());
+        Ok(binding)
+    }
+
+    /// Ends what `bind` began, for one state. Any context but hard interrupts.
+    pub(crate) fn release(&self, binding: Arc<Binding>) {
+        // `forget_peers` waits for those that are between the table and the end of this.
+        let _rcu = rcu::read_lock();
+        let mut bindings = self.bindings.lock();
+        let mut gone = None;
+        if let Some(entry) = bindings.get_mut(binding.key()) {
+            entry.states -= 1;
+            if entry.states == 0 {
+                gone = bindings.remove_node(binding.key());
+            }
+        }
+        drop(bindings);
+        drop(gone);
+        drop(binding);
+    }
+}
+
+impl PeerHook for Device {
+    fn select_peer(&self, dev: &WgDevice<'_>, packet: &Packet<'_>) -> Selection {
+        if !self.is_active() {
+            return Selection::Pass;
+        }
+        match allowedips_rta::select_peer(self, dev, packet) {
+            Some(peer) => Selection::Peer(peer),
+            None => Selection::Drop,
+        }
+    }
+
+    fn check_source(
+        &self,
+        dev: &WgDevice<'_>,
+        packet: &Packet<'_>,
+        from: PeerRef<'_>,
+    ) -> SourceCheck {
+        if !self.is_active() {
+            return SourceCheck::Pass;
+        }
+        if allowedips_rta::check_source(self, dev, packet, from) {
+            SourceCheck::Accept
+        } else {
+            SourceCheck::Drop
+        }
+    }
+
+    fn peer_added(&self, dev: &WgDevice<'_>, key: &PublicKey) {
+        let tracking = self.tracking.lock();
+        if let (true, Some(binding)) = (*tracking, self.with_entry(key, |_| ())) {
+            binding.peer.set(dev.peer_by_key(key));
+        }
+    }
+
+    fn peer_removed(&self, key: &PublicKey) {
+        let _tracking = self.tracking.lock();
+        if let Some(binding) = self.with_entry(key, |_| ()) {
+            binding.peer.set(None);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The devices that wgvia knows something of: those that a mode or filter was set for, or that a
+//! nexthop that names a peer was ever on.
+
+#![deny(unsafe_code)]
+
+use crate::{
+    binding::Binding,
+    device::Device,
+    key::PublicKey,
+    seam::WgDevice,
+    sys::{
+        global::{
+            self,
+            DevicesReady, //
+        },
+        netdev::{
+            NetDevice,
+            NetDeviceId, //
+        },
+        notifier::DeviceGone,
+        rtnl::{
+            Rtnl,
+            RtnlGuard, //
+        },
+    },
+};
+use kernel::{
+    prelude::*,
+    rbtree::RBTree,
+    sync::Arc, //
+};
+
+/// The devices, in all network namespaces.
+pub(crate) struct Devices(Option<RBTree<NetDeviceId, Arc<Device>>>);
+
+impl Devices {
+    /// None yet.
+    pub(crate) const fn empty() -> Self {
+        Self(None)
+    }
+
+    /// The device, made with the defaults if it is not known yet.
+    ///
+    /// Fails with `ENOMEM`, or with `ENODEV` if it is being unregistered: nobody would take it out
+    /// again.
+    fn find_or_add(&mut self, dev: &NetDevice) -> Result<Arc<Device>> {
+        let devices = self.0.get_or_insert_with(RBTree::new);
+        if let Some(device) = devices.get(&dev.id()) {
+            return Ok(device.clone());
+        }
+        if !dev.is_registered() {
+            return Err(ENODEV);
+        }
+        let device = Device::new()?;
+        devices.try_create_and_insert(dev.id(), device.clone(), GFP_KERNEL)?;
+        Ok(device)
+    }
+
+    fn remove(&mut self, dev: &NetDevice) -> Option<Arc<Device>> {
+        self.0.as_mut()?.remove(&dev.id())
+    }
+
+    /// Takes one out, no matter which.
+    fn take_any(&mut self) -> Option<Arc<Device>> {
+        let (_, node) = self.0.as_mut()?.cursor_front_mut()?.remove_current();
+        Some(node.to_key_value().1)
+    }
+}
+
+/// The device, if wgvia knows it. Process context.
+pub(crate) fn find(dev: &NetDevice) -> Option<Arc<Device>> {
+    let devices = global::devices();
+    devices.0.as_ref()?.get(&dev.id()).cloned()
+}
+
+/// The device. Process context. Fails with `ENOMEM`, or with `ENODEV` if it is being unregistered.
+pub(crate) fn find_or_add(dev: &WgDevice<'_>) -> Result<Arc<Device>> {
+    global::devices().find_or_add(dev.netdev())
+}
+
+/// The binding of a key on a device, for one more state, which [`crate::binding::release`] ends.
+/// Process context.
+///
+/// Fails with `ENOMEM`, or with `ENODEV` if the device is being unregistered.
+pub(crate) fn bind(dev: &WgDevice<'_>, key: &PublicKey) -> Result<Arc<Binding>> {
+    find_or_add(dev)?.bind(dev, key)
+}
+
+/// The table of devices, emptied when this is dropped.
+pub(crate) struct Registry {
+    _ready: DevicesReady,
+}
+
+impl Registry {
+    /// An empty table.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            _ready: global::init_devices()?,
+        })
+    }
+
+    fn take_any() -> Option<Arc<Device>> {
+        global::devices().take_any()
+    }
+}
+
+impl Drop for Registry {
+    /// Gives every device back to its AllowedIPs.
+    fn drop(&mut self) {
+        let rtnl = RtnlGuard::lock();
+        while let Some(device) = Self::take_any() {
+            device.shut_down(&rtnl);
+        }
+    }
+}
+
+impl DeviceGone for Registry {
+    fn device_gone(dev: &NetDevice, rtnl: &Rtnl) {
+        let device = global::devices().remove(dev);
+        if let Some(device) = device {
+            device.shut_down(rtnl);
+        }
+    }
+}

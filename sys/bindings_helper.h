@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What bindgen reads: the headers whose types and functions the abstractions
+ * use, and static inlines for what is a macro or hides in a nameless union.
+ * bindgen writes the shims for all static inlines (--wrap-static-fns).
+ */
+
+#ifndef _WGVIA_BINDINGS_HELPER_H
+#define _WGVIA_BINDINGS_HELPER_H
+
+#include <linux/netdevice.h>
+#include <linux/notifier.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
+#include <net/dst_metadata.h>
+#include <net/fib_rules.h>
+#include <net/flow_dissector.h>
+#include <net/genetlink.h>
+#include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ip6_route.h>
+#include <net/ip_fib.h>
+#include <net/inetpeer.h>
+#include <net/l3mdev.h>
+#include <net/lwtunnel.h>
+#include <net/netlink.h>
+#include <net/nexthop.h>
+#include <net/route.h>
+#include <net/wireguard.h>
+
+#include <uapi/linux/wgvia.h>
+
+#include "../netlink/generated/wgvia.h"
+
+static inline __be16 wgvia_skb_protocol(const struct sk_buff *skb)
+{
+	return skb->protocol;
+}
+
+static inline u32 wgvia_skb_mark(const struct sk_buff *skb)
+{
+	return skb->mark;
+}
+
+/* How many packets this one stands for, as bstats_update() counts */
+static inline u32 wgvia_skb_segs(const struct sk_buff *skb)
+{
+	return skb_is_gso(skb) ? max_t(u32, skb_shinfo(skb)->gso_segs, 1) : 1;
+}
+
+/* The dst that routed the packet, if it is one */
+static inline const struct dst_entry *
+wgvia_skb_dst(const struct sk_buff *skb)
+{
+	return skb_valid_dst(skb) ? skb_dst(skb) : NULL;
+}
+
+static inline const struct rtable *wgvia_dst_rtable(const struct dst_entry *dst)
+{
+	return dst_rtable(dst);
+}
+
+static inline const struct rt6_info *
+wgvia_dst_rt6_info(const struct dst_entry *dst)
+{
+	return dst_rt6_info(dst);
+}
+
+static inline struct net_device *wgvia_dst_dev(const struct dst_entry *dst)
+{
+	return dst_dev_rcu(dst);
+}
+
+/* The fib6_nh of a fib6_info that has no nexthop object */
+static inline struct fib_nh_common *wgvia_fib6_nhc(struct fib6_info *f6i)
+{
+	return &f6i->fib6_nh->nh_common;
+}
+
+static inline struct fib_nh_common *wgvia_fib6_nh_common(struct fib6_nh *nh)
+{
+	return &nh->nh_common;
+}
+
+static inline u32 wgvia_fib_info_paths(const struct fib_info *fi)
+{
+	return fib_info_num_path(fi);
+}
+
+/* The sibling of @first that follows @f6i, or NULL at the end of the list. A
+ * list whose head, @first, was removed under the reader has no end but that
+ * the head has no siblings any more.
+ */
+static inline struct fib6_info *
+wgvia_fib6_next_sibling(struct fib6_info *first, struct fib6_info *f6i)
+{
+	struct list_head *next;
+
+	if (!READ_ONCE(first->fib6_nsiblings))
+		return NULL;
+	next = rcu_dereference(list_next_rcu(&f6i->fib6_siblings));
+	if (next == &first->fib6_siblings)
+		return NULL;
+	return list_entry(next, struct fib6_info, fib6_siblings);
+}
+
+/* Rules that match ports need to see the packet's, swapped for its reply */
+static inline void wgvia_fib4_dissect(struct net *net, struct sk_buff *skb,
+				      struct flowi4 *fl4, bool reply)
+{
+	struct flow_keys keys;
+
+	if (fib4_rules_early_flow_dissect(net, skb, fl4, &keys) && reply)
+		swap(fl4->fl4_sport, fl4->fl4_dport);
+}
+
+static inline void wgvia_fib6_dissect(struct net *net, struct sk_buff *skb,
+				      struct flowi6 *fl6, bool reply)
+{
+	struct flow_keys keys;
+
+	if (fib6_rules_early_flow_dissect(net, skb, fl6, &keys) && reply)
+		swap(fl6->fl6_sport, fl6->fl6_dport);
+}
+
+/* Per-CPU counters by number: bindgen knows no address spaces */
+static inline unsigned long wgvia_percpu_alloc(size_t len)
+{
+	return (unsigned long)__alloc_percpu(len, sizeof(u64));
+}
+
+static inline void wgvia_percpu_free(unsigned long counter)
+{
+	free_percpu((void __percpu *)counter);
+}
+
+static inline void wgvia_percpu_add(unsigned long counter, u64 val)
+{
+	this_cpu_add(*(u64 __percpu *)counter, val);
+}
+
+static inline u64 wgvia_percpu_sum(unsigned long counter)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr((u64 __percpu *)counter, cpu));
+	return sum;
+}
+
+static inline bool wgvia_netdev_is_registered(const struct net_device *dev)
+{
+	return READ_ONCE(dev->reg_state) == NETREG_REGISTERED;
+}
+
+static inline struct net_device *wgvia_device_from_index(struct net *net,
+							 u32 ifindex)
+{
+	unsigned long index = ifindex;
+
+	return xa_find(&net->dev_by_index, &index, ULONG_MAX, XA_PRESENT);
+}
+
+static inline void wgvia_dev_hold(struct net_device *dev)
+{
+	dev_hold(dev);
+}
+
+static inline void wgvia_dev_put(struct net_device *dev)
+{
+	dev_put(dev);
+}
+
+static inline u32 wgvia_callback_portid(const struct netlink_callback *cb)
+{
+	return NETLINK_CB(cb->skb).portid;
+}
+
+static inline struct net *
+wgvia_callback_net(const struct netlink_callback *cb)
+{
+	return sock_net(cb->skb->sk);
+}
+
+static inline struct sk_buff *wgvia_genlmsg_new(void)
+{
+	return genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+}
+
+static inline void *wgvia_genlmsg_put_reply(struct sk_buff *skb,
+					    struct genl_info *info,
+					    const struct genl_family *family,
+					    u8 cmd)
+{
+	return genlmsg_put_reply(skb, info, family, 0, cmd);
+}
+
+static inline void wgvia_extack_set(struct netlink_ext_ack *extack,
+				    const char *msg)
+{
+	if (extack)
+		extack->_msg = msg;
+}
+
+#endif /* _WGVIA_BINDINGS_HELPER_H */

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sentences for people, carried by a netlink acknowledgement.
+
+use super::bindings;
+use core::marker::PhantomData;
+use kernel::prelude::*;
+
+/// Where a netlink request's error or warning is explained.
+///
+/// A message given with an error is printed as the error, one given with success as a warning.
+///
+/// # Invariants
+///
+/// The pointer is null or valid for the lifetime `'a`.
+pub(crate) struct ExtAck<'a>(*mut bindings::netlink_ext_ack, PhantomData<&'a mut ()>);
+
+impl ExtAck<'_> {
+    /// Wraps the extack that the kernel passed to a netlink handler.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is null or valid, and nobody else uses it, for as long as the result lives.
+    pub(super) unsafe fn from_ptr(ptr: *mut bindings::netlink_ext_ack) -> Self {
+        // INVARIANT: The caller promises it.
+        Self(ptr, PhantomData)
+    }
+
+    /// Sets the message, which is read when the request is acknowledged; the last one wins.
+    pub(crate) fn set(&mut self, msg: &'static CStr) {
+        // SAFETY: The pointer is null, which the function checks, or valid by the type invariants.
+        unsafe { bindings::wgvia_extack_set(self.0, msg.as_char_ptr()) };
+    }
+}

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Generic netlink: requests, replies and dumps.
+//!
+//! The table of operations and the policies of their attributes are generated from the YNL spec
+//! (netlink/generated/wgvia.c); what it calls is below, and calls [`crate::netlink_ext`].
+//!
+//! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
+
+use super::{
+    bindings,
+    extack::ExtAck,
+    netdev::Net, //
+};
+use crate::netlink_ext;
+use core::marker::PhantomData;
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*, //
+};
+
+/// A request, whose attributes the generated policy has checked.
+///
+/// # Invariants
+///
+/// The pointer is valid for `'a`.
+pub(crate) struct Request<'a>(*const bindings::genl_info, PhantomData<&'a ()>);
+
+impl<'a> Request<'a> {
+    fn attr(&self, attr: u32) -> Option<*const bindings::nlattr> {
+        // SAFETY: Valid by the type invariants. The array has an entry for each attribute of the
+        // operation's policy, and is null if the operation has none.
+        unsafe {
+            let attrs = (*self.0).attrs;
+            if attrs.is_null() {
+                return None;
+            }
+            let attr: *const bindings::nlattr = *attrs.add(attr as usize);
+            (!attr.is_null()).then_some(attr)
+        }
+    }
+
+    /// A `u32` attribute, one of the operation's policy.
+    pub(crate) fn u32(&self, attr: u32) -> Option<u32> {
+        // SAFETY: The policy has checked its length.
+        self.attr(attr)
+            .map(|attr| unsafe { bindings::nla_get_u32(attr) })
+    }
+
+    /// A string attribute, one of the operation's policy.
+    pub(crate) fn string(&self, attr: u32) -> Option<&'a CStr> {
+        // SAFETY: The policy has checked that it ends with a NUL.
+        self.attr(attr)
+            .map(|attr| unsafe { CStr::from_char_ptr(bindings::nla_data(attr).cast()) })
+    }
+
+    /// The network namespace that the request came from.
+    pub(crate) fn net(&self) -> Net<'a> {
+        // SAFETY: Valid by the type invariants; the requesting socket keeps the namespace.
+        unsafe { Net::from_ptr(bindings::genl_info_net(self.0)) }
+    }
+
+    /// Where to explain an error.
+    pub(crate) fn extack(&self) -> ExtAck<'_> {
+        // SAFETY: Valid by the type invariants, for the time of the request.
+        unsafe { ExtAck::from_ptr((*self.0).extack) }
+    }
+}
+
+/// A message being written.
+///
+/// # Invariants
+///
+/// `skb` is valid for `'a`.
+pub(crate) struct Message<'a> {
+    skb: *mut bindings::sk_buff,
+    _skb: PhantomData<&'a mut ()>,
+}
+
+impl Message<'_> {
+    fn put(&mut self, attr: u32, data: &[u8]) -> Result {
+        // SAFETY: Valid by the type invariants; `nla_put()` checks that there is room.
+        to_result(unsafe {
+            bindings::nla_put(
+                self.skb,
+                attr as c_int,
+                data.len() as c_int,
+                data.as_ptr().cast(),
+            )
+        })
+    }
+
+    /// Adds bytes. This and the following fail with `EMSGSIZE` if the message is full.
+    pub(crate) fn put_bytes(&mut self, attr: u32, value: &[u8]) -> Result {
+        self.put(attr, value)
+    }
+
+    /// Adds a number of 8 bits.
+    pub(crate) fn put_u8(&mut self, attr: u32, value: u8) -> Result {
+        self.put(attr, &[value])
+    }
+
+    /// Adds a number of 32 bits.
+    pub(crate) fn put_u32(&mut self, attr: u32, value: u32) -> Result {
+        self.put(attr, &value.to_ne_bytes())
+    }
+
+    /// Adds a number as 32 bits if it fits, else as 64 (YNL's `uint`).
+    pub(crate) fn put_uint(&mut self, attr: u32, value: u64) -> Result {
+        match u32::try_from(value) {
+            Ok(value) => self.put_u32(attr, value),
+            Err(_) => self.put(attr, &value.to_ne_bytes()),
+        }
+    }
+
+    /// Adds a string with its NUL.
+    pub(crate) fn put_string(&mut self, attr: u32, value: &CStr) -> Result {
+        self.put(attr, value.to_bytes_with_nul())
+    }
+
+    /// Adds an attribute that holds what `fill` adds.
+    pub(crate) fn nest(&mut self, attr: u32, fill: impl FnOnce(&mut Self) -> Result) -> Result {
+        // SAFETY: Valid by the type invariants.
+        let nest = unsafe { bindings::nla_nest_start(self.skb, attr as c_int) };
+        if nest.is_null() {
+            return Err(EMSGSIZE);
+        }
+        let result = fill(self);
+        // SAFETY: `nest` was started in this message and not yet ended.
+        match result {
+            Ok(()) => _ = unsafe { bindings::nla_nest_end(self.skb, nest) },
+            Err(_) => unsafe { bindings::nla_nest_cancel(self.skb, nest) },
+        }
+        result
+    }
+}
+
+/// Where a dump goes on after a full message.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor {
+    /// The lowest device index to look at.
+    pub(crate) ifindex: u32,
+    /// Is there a last key?
+    pub(crate) has_key: bool,
+    /// The last key dumped of the device `ifindex`.
+    pub(crate) key: [u8; 32],
+}
+
+/// A dump.
+///
+/// # Invariants
+///
+/// Both pointers are valid for `'a`.
+pub(crate) struct Dump<'a> {
+    skb: *mut bindings::sk_buff,
+    callback: *mut bindings::netlink_callback,
+    _callback: PhantomData<&'a mut ()>,
+}
+
+impl<'a> Dump<'a> {
+    /// # Safety
+    ///
+    /// The arguments are those of a `dumpit` operation of the family, not yet returned.
+    unsafe fn new(
+        skb: *mut bindings::sk_buff,
+        callback: *mut bindings::netlink_callback,
+    ) -> Self {
+        // INVARIANT: The caller promises it.
+        Self {
+            skb,
+            callback,
+            _callback: PhantomData,
+        }
+    }
+
+    /// The request that started it.
+    pub(crate) fn request(&self) -> Request<'_> {
+        // SAFETY: Valid by the type invariants.
+        // INVARIANT: The dump keeps the information for as long as it goes on.
+        Request(
+            unsafe { bindings::genl_info_dump(self.callback) },
+            PhantomData,
+        )
+    }
+
+    /// The network namespace that the request came from.
+    pub(crate) fn net(&self) -> Net<'a> {
+        // SAFETY: Valid by the type invariants; the requesting socket keeps the namespace.
+        unsafe { Net::from_ptr(bindings::wgvia_callback_net(self.callback)) }
+    }
+
+    /// Where to go on; all zero at first.
+    pub(crate) fn cursor(&mut self) -> &mut Cursor {
+        const {
+            assert!(size_of::<Cursor>() <= size_of::<bindings::netlink_callback__bindgen_ty_1>());
+            assert!(align_of::<Cursor>() <= align_of::<bindings::netlink_callback__bindgen_ty_1>());
+        }
+        // SAFETY: Valid by the type invariants. The context is zeroed before a dump begins, which
+        // is a valid `Cursor`, and written by nobody else.
+        unsafe {
+            &mut *(&raw mut (*self.callback).__bindgen_anon_1)
+                .cast::<Cursor>()
+        }
+    }
+
+    /// Adds a message; `EMSGSIZE` if this part of the dump is full and the next goes on from the
+    /// cursor.
+    pub(crate) fn message(
+        &mut self,
+        command: u32,
+        fill: impl FnOnce(&mut Message<'_>) -> Result,
+    ) -> Result {
+        // SAFETY: Valid by the type invariants; the family is static.
+        let header = unsafe {
+            bindings::genlmsg_put(
+                self.skb,
+                bindings::wgvia_callback_portid(self.callback),
+                (*(*self.callback).nlh).nlmsg_seq,
+                &raw const bindings::wgvia_nl_family,
+                bindings::NLM_F_MULTI as c_int,
+                command as u8,
+            )
+        };
+        if header.is_null() {
+            return Err(EMSGSIZE);
+        }
+        // INVARIANT: Valid by the type invariants of the dump.
+        let result = fill(&mut Message {
+            skb: self.skb,
+            _skb: PhantomData,
+        });
+        // SAFETY: `header` was put into this message.
+        unsafe {
+            match result {
+                Ok(()) => bindings::genlmsg_end(self.skb, header),
+                Err(_) => bindings::genlmsg_cancel(self.skb, header),
+            }
+        }
+        result
+    }
+}
+
+/// Sends the reply to a request that `fill` writes.
+fn reply(
+    request: &Request<'_>,
+    command: u32,
+    fill: impl FnOnce(&mut Message<'_>) -> Result,
+) -> Result {
+    // SAFETY: Allocates.
+    let skb = unsafe { bindings::wgvia_genlmsg_new() };
+    if skb.is_null() {
+        return Err(ENOMEM);
+    }
+    // SAFETY: The message is new, the request valid and the family static.
+    let header = unsafe {
+        bindings::wgvia_genlmsg_put_reply(
+            skb,
+            request.0.cast_mut(),
+            &raw const bindings::wgvia_nl_family,
+            command as u8,
+        )
+    };
+    let result = if header.is_null() {
+        Err(EMSGSIZE)
+    } else {
+        // INVARIANT: The message is valid.
+        fill(&mut Message {
+            skb,
+            _skb: PhantomData,
+        })
+    };
+    // SAFETY: `header` was put into the message, which is given away either way.
+    unsafe {
+        match result {
+            Ok(()) => {
+                bindings::genlmsg_end(skb, header);
+                to_result(bindings::genlmsg_reply(skb, request.0.cast_mut()))
+            }
+            Err(_) => {
+                bindings::nlmsg_free(skb);
+                result
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// The arguments are those of a `doit` operation of the family.
+#[no_mangle]
+unsafe extern "C" fn wgvia_nl_device_get_doit(
+    _skb: *mut bindings::sk_buff,
+    info: *mut bindings::genl_info,
+) -> c_int {
+    // INVARIANT: Valid until this returns.
+    let request = Request(info, PhantomData);
+    from_result(|| {
+        netlink_ext::device_get(&request, |fill| {
+            reply(&request, bindings::WGVIA_CMD_DEVICE_GET, fill)
+        })?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// The arguments are those of a `doit` operation of the family.
+#[no_mangle]
+unsafe extern "C" fn wgvia_nl_device_set_doit(
+    _skb: *mut bindings::sk_buff,
+    info: *mut bindings::genl_info,
+) -> c_int {
+    // INVARIANT: Valid until this returns.
+    let request = Request(info, PhantomData);
+    from_result(|| {
+        netlink_ext::device_set(&request)?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// The arguments are those of a `dumpit` operation of the family.
+#[no_mangle]
+unsafe extern "C" fn wgvia_nl_device_get_dumpit(
+    skb: *mut bindings::sk_buff,
+    callback: *mut bindings::netlink_callback,
+) -> c_int {
+    // SAFETY: The caller promises it.
+    let mut dump = unsafe { Dump::new(skb, callback) };
+    from_result(|| {
+        netlink_ext::device_dump(&mut dump)?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// The arguments are those of a `dumpit` operation of the family.
+#[no_mangle]
+unsafe extern "C" fn wgvia_nl_binding_get_dumpit(
+    skb: *mut bindings::sk_buff,
+    callback: *mut bindings::netlink_callback,
+) -> c_int {
+    // SAFETY: The caller promises it.
+    let mut dump = unsafe { Dump::new(skb, callback) };
+    from_result(|| {
+        netlink_ext::binding_dump(&mut dump)?;
+        Ok(0)
+    })
+}
+
+/// The generic netlink family: while this exists, user space may ask and set.
+///
+/// # Invariants
+///
+/// The family is registered.
+pub(crate) struct Registration(());
+
+impl Registration {
+    /// Registers the family.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: The family is static, and its owner is this module.
+        to_result(unsafe {
+            bindings::genl_register_family(&raw mut bindings::wgvia_nl_family)
+        })?;
+        // INVARIANT: Just registered.
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // SAFETY: Registered by the type invariants.
+        unsafe { bindings::genl_unregister_family(&raw const bindings::wgvia_nl_family) };
+    }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network devices.
+//!
+//! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
+
+use super::{
+    bindings,
+    rtnl::Rtnl, //
+};
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    prelude::*,
+    types::Opaque, //
+};
+
+/// A network namespace, borrowed.
+///
+/// # Invariants
+///
+/// The pointer is valid for the lifetime `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Net<'a>(NonNull<bindings::net>, PhantomData<&'a ()>);
+
+impl<'a> Net<'a> {
+    /// # Safety
+    ///
+    /// `ptr` is valid for the lifetime `'a`.
+    pub(super) unsafe fn from_ptr(ptr: *mut bindings::net) -> Self {
+        // SAFETY: A valid pointer is not null.
+        // INVARIANT: The caller promises it.
+        Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
+    }
+
+    pub(super) fn as_ptr(self) -> *mut bindings::net {
+        self.0.as_ptr()
+    }
+
+    /// The device of an index, which cannot go while RTNL is held.
+    pub(crate) fn device_by_index<'r>(self, ifindex: u32, _: &'r Rtnl) -> Option<&'r NetDevice>
+    where
+        'a: 'r,
+    {
+        // SAFETY: The namespace is valid by the type invariants, and RTNL is held.
+        let dev = unsafe { bindings::__dev_get_by_index(self.as_ptr(), ifindex as i32) };
+        // SAFETY: Null, or a device that stays registered while RTNL is held.
+        unsafe { dev.cast::<NetDevice>().as_ref() }
+    }
+
+    /// The device of a name, which cannot go while RTNL is held.
+    pub(crate) fn device_by_name<'r>(self, name: &CStr, _: &'r Rtnl) -> Option<&'r NetDevice>
+    where
+        'a: 'r,
+    {
+        // SAFETY: The namespace is valid by the type invariants, and RTNL is held.
+        let dev = unsafe { bindings::__dev_get_by_name(self.as_ptr(), name.as_char_ptr()) };
+        // SAFETY: Null, or a device that stays registered while RTNL is held.
+        unsafe { dev.cast::<NetDevice>().as_ref() }
+    }
+
+    /// The device with the lowest index that is at least `ifindex`.
+    pub(crate) fn device_from_index<'r>(self, ifindex: u32, _: &'r Rtnl) -> Option<&'r NetDevice>
+    where
+        'a: 'r,
+    {
+        // SAFETY: The namespace is valid by the type invariants, and RTNL is held.
+        let dev = unsafe { bindings::wgvia_device_from_index(self.as_ptr(), ifindex) };
+        // SAFETY: Null, or a device that stays registered while RTNL is held.
+        unsafe { dev.cast::<NetDevice>().as_ref() }
+    }
+
+    /// The device of an index, with a reference that keeps its memory but not its registration.
+    pub(super) fn get_device(self, ifindex: u32) -> Option<NetDeviceRef> {
+        // SAFETY: The namespace is valid by the type invariants.
+        let dev = unsafe { bindings::dev_get_by_index(self.as_ptr(), ifindex as i32) };
+        // INVARIANT: `dev_get_by_index()` took the reference.
+        NonNull::new(dev.cast::<NetDevice>()).map(NetDeviceRef)
+    }
+}
+
+/// What tells devices apart, also after they are gone: no two live devices have the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NetDeviceId(usize);
+
+/// A network device.
+///
+/// # Invariants
+///
+/// A reference to it is a reference to a valid `struct net_device`.
+#[repr(transparent)]
+pub(crate) struct NetDevice(Opaque<bindings::net_device>);
+
+impl NetDevice {
+    /// # Safety
+    ///
+    /// `ptr` is valid for the lifetime `'a`.
+    pub(super) unsafe fn from_ptr<'a>(ptr: *mut bindings::net_device) -> &'a Self {
+        // SAFETY: The caller promises it, and the layout is the same.
+        unsafe { &*ptr.cast() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::net_device {
+        self.0.get()
+    }
+
+    /// What tells this device from others.
+    pub(crate) fn id(&self) -> NetDeviceId {
+        NetDeviceId(self.as_ptr() as usize)
+    }
+
+    /// Its index in its network namespace.
+    pub(crate) fn ifindex(&self) -> u32 {
+        // SAFETY: Valid by the type invariants. The index changes only while no packet moves and
+        // under RTNL, so a racy read is one of the two.
+        (unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).ifindex) }) as u32
+    }
+
+    /// Its name, which does not change while RTNL is held.
+    pub(crate) fn name<'r>(&'r self, _: &'r Rtnl) -> &'r CStr {
+        // SAFETY: Valid by the type invariants, NUL-terminated, and stable under RTNL.
+        unsafe { CStr::from_char_ptr((&raw const (*self.as_ptr()).name).cast()) }
+    }
+
+    /// Is it neither before its registration nor on its way out?
+    pub(crate) fn is_registered(&self) -> bool {
+        // SAFETY: Valid by the type invariants.
+        unsafe { bindings::wgvia_netdev_is_registered(self.as_ptr()) }
+    }
+
+    /// A counted reference to it.
+    pub(super) fn get(&self) -> NetDeviceRef {
+        // SAFETY: Valid by the type invariants.
+        unsafe { bindings::wgvia_dev_hold(self.as_ptr()) };
+        // INVARIANT: The reference was just taken.
+        NetDeviceRef(NonNull::from(self))
+    }
+
+}
+
+/// A counted reference to a device, which keeps its memory but not its registration.
+///
+/// # Invariants
+///
+/// The pointer is valid, and this object owns a reference to it.
+pub(super) struct NetDeviceRef(NonNull<NetDevice>);
+
+impl Deref for NetDeviceRef {
+    type Target = NetDevice;
+
+    fn deref(&self) -> &NetDevice {
+        // SAFETY: Valid by the type invariants.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for NetDeviceRef {
+    fn drop(&mut self) {
+        // SAFETY: The reference is owned by the type invariants.
+        unsafe { bindings::wgvia_dev_put(self.0.as_ptr().cast()) };
+    }
+}

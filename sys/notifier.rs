@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Notice of network devices that go.
+//!
+//! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
+
+use super::{
+    bindings,
+    netdev::NetDevice,
+    rtnl::Rtnl, //
+};
+use core::marker::PhantomData;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// What wants to know that devices go.
+pub(crate) trait DeviceGone {
+    /// `dev`, of any network namespace, is being unregistered: its last packet is yet to come,
+    /// its memory stays until this returns. Not called when it moves to another namespace.
+    fn device_gone(dev: &NetDevice, rtnl: &Rtnl);
+}
+
+/// Calls a [`DeviceGone`] until it is dropped.
+///
+/// # Invariants
+///
+/// The notifier block is registered.
+#[pin_data(PinnedDrop)]
+pub(crate) struct DeviceNotifier<T: DeviceGone> {
+    #[pin]
+    block: Opaque<bindings::notifier_block>,
+    _target: PhantomData<T>,
+}
+
+// SAFETY: The notifier block belongs to the kernel once registered; any thread may unregister it.
+unsafe impl<T: DeviceGone> Send for DeviceNotifier<T> {}
+// SAFETY: Nothing can be done with a shared reference.
+unsafe impl<T: DeviceGone> Sync for DeviceNotifier<T> {}
+
+impl<T: DeviceGone> DeviceNotifier<T> {
+    /// Registers it for all network namespaces. Takes RTNL.
+    pub(crate) fn register() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: Registered, or the initialisation fails.
+            block <- Opaque::try_ffi_init(|slot: *mut bindings::notifier_block| {
+                let block = bindings::notifier_block {
+                    notifier_call: Some(Self::call),
+                    ..Default::default()
+                };
+                // SAFETY: `slot` is valid for writes, and pinned until `drop` unregisters it.
+                to_result(unsafe {
+                    slot.write(block);
+                    bindings::register_netdevice_notifier(slot)
+                })
+            }),
+            _target: PhantomData,
+        })
+    }
+
+    unsafe extern "C" fn call(
+        _block: *mut bindings::notifier_block,
+        event: usize,
+        data: *mut c_void,
+    ) -> c_int {
+        if event == bindings::netdev_cmd_NETDEV_UNREGISTER as usize {
+            // SAFETY: The netdevice notifier chain passes a `netdev_notifier_info`, under RTNL, of
+            // a device that is valid until the call returns.
+            let (dev, rtnl) = unsafe {
+                (
+                    NetDevice::from_ptr(bindings::netdev_notifier_info_to_dev(data.cast())),
+                    Rtnl::assume_held(),
+                )
+            };
+            // The event also comes when a device leaves a namespace, and for every device there is
+            // when the notifier is unregistered.
+            if !dev.is_registered() {
+                T::device_gone(dev, &rtnl);
+            }
+        }
+        bindings::NOTIFY_DONE as c_int
+    }
+}
+
+#[pinned_drop]
+impl<T: DeviceGone> PinnedDrop for DeviceNotifier<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered by the type invariants.
+        unsafe { bindings::unregister_netdevice_notifier(self.block.get()) };
+    }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A packet on its way into or out of a WireGuard device.
+//!
+//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
+
+use super::{
+    addr,
+    bindings,
+    netdev::NetDevice,
+    nexthop::Nexthop, //
+};
+use core::{
+    net::IpAddr,
+    ptr::NonNull, //
+};
+use kernel::sync::rcu;
+
+/// Evidence of being on the packet path: in softirq context or with BH disabled, under RCU.
+///
+/// What is found in RCU-protected structures lives as long as a reference to this.
+pub(crate) struct PacketPath {
+    _rcu: rcu::Guard,
+}
+
+impl PacketPath {
+    /// Enters an RCU read-side critical section.
+    ///
+    /// # Safety
+    ///
+    /// BH is disabled for as long as the result lives.
+    pub(super) unsafe fn enter() -> Self {
+        Self {
+            _rcu: rcu::read_lock(),
+        }
+    }
+}
+
+/// An IPv4 or IPv6 packet.
+///
+/// # Invariants
+///
+/// `skb` is valid for `'p`, its protocol is IPv4 or IPv6, and its network header, of that protocol,
+/// is in its linear part.
+pub(crate) struct Packet<'p> {
+    skb: NonNull<bindings::sk_buff>,
+    path: &'p PacketPath,
+    source: IpAddr,
+    destination: IpAddr,
+    dsfield: u8,
+}
+
+impl<'p> Packet<'p> {
+    /// Wraps a packet; [`None`] if its protocol is neither IPv4 nor IPv6.
+    ///
+    /// # Safety
+    ///
+    /// `skb` is valid for `'p` and nobody else changes it; if it says that it is IPv4 or IPv6, its
+    /// linear part has a whole header of that kind.
+    pub(super) unsafe fn from_raw(
+        skb: *mut bindings::sk_buff,
+        path: &'p PacketPath,
+    ) -> Option<Self> {
+        // SAFETY: The caller promises that `skb` is valid.
+        let protocol = u16::from_be(unsafe { bindings::wgvia_skb_protocol(skb) });
+        let (source, destination, dsfield) = match u32::from(protocol) {
+            bindings::ETH_P_IP => {
+                // SAFETY: The caller promises that the header is there; addresses are plain data.
+                unsafe {
+                    let header = bindings::ip_hdr(skb);
+                    let addrs = (*header).__bindgen_anon_1.addrs;
+                    (
+                        addr::from_be32(addrs.saddr),
+                        addr::from_be32(addrs.daddr),
+                        (*header).tos,
+                    )
+                }
+            }
+            bindings::ETH_P_IPV6 => {
+                // SAFETY: The caller promises that the header is there; addresses are plain data.
+                unsafe {
+                    let header = bindings::ipv6_hdr(skb);
+                    let addrs = (*header).__bindgen_anon_1.addrs;
+                    (
+                        addr::from_in6(&addrs.saddr),
+                        addr::from_in6(&addrs.daddr),
+                        bindings::ipv6_get_dsfield(header),
+                    )
+                }
+            }
+            _ => return None,
+        };
+        // INVARIANT: The protocol was looked at, the rest is the caller's promise.
+        Some(Self {
+            skb: NonNull::new(skb)?,
+            path,
+            source,
+            destination,
+            dsfield,
+        })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::sk_buff {
+        self.skb.as_ptr()
+    }
+
+    /// The packet path it is on.
+    pub(crate) fn path(&self) -> &'p PacketPath {
+        self.path
+    }
+
+    /// Source address.
+    pub(crate) fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// Destination address.
+    pub(crate) fn destination(&self) -> IpAddr {
+        self.destination
+    }
+
+    /// The IPv4 TOS or IPv6 traffic class byte.
+    pub(super) fn dsfield(&self) -> u8 {
+        self.dsfield
+    }
+
+    /// The IPv6 traffic class and flow label, in network byte order; 0 for IPv4.
+    pub(super) fn flowinfo(&self) -> bindings::__be32 {
+        match self.source {
+            IpAddr::V4(_) => 0,
+            // SAFETY: By the type invariants there is an IPv6 header.
+            IpAddr::V6(_) => unsafe {
+                bindings::ip6_flowinfo(bindings::ipv6_hdr(self.as_ptr()))
+            },
+        }
+    }
+
+    /// The firewall mark.
+    pub(super) fn mark(&self) -> u32 {
+        // SAFETY: Valid by the type invariants.
+        unsafe { bindings::wgvia_skb_mark(self.as_ptr()) }
+    }
+
+    /// How many packets it will be on the wire: more than one for a GSO packet.
+    pub(crate) fn segments(&self) -> u64 {
+        // SAFETY: Valid by the type invariants.
+        u64::from(unsafe { bindings::wgvia_skb_segs(self.as_ptr()) })
+    }
+
+    /// The nexthop on `dev` that the FIB lookup which routed the packet chose: it is in the
+    /// packet's dst.
+    ///
+    /// [`None`] if there is no dst, or it is one of another device or protocol, as when a packet
+    /// socket, a redirect or a bridge sent the packet.
+    pub(crate) fn nexthop(&self, dev: &NetDevice) -> Option<Nexthop<'p>> {
+        // SAFETY: Valid by the type invariants; the dst is kept by the packet or by RCU.
+        let dst = unsafe { bindings::wgvia_skb_dst(self.as_ptr()) };
+        if dst.is_null() {
+            return None;
+        }
+        // SAFETY: A dst that routes packets has operations and, read under RCU, a device.
+        let (family, on_dev) = unsafe {
+            (
+                (*(*dst).ops).family,
+                bindings::wgvia_dst_dev(dst) == dev.as_ptr(),
+            )
+        };
+        if !on_dev {
+            return None;
+        }
+        match (u32::from(family), self.destination) {
+            // SAFETY: The family says that it is an IPv4 dst; see above for its lifetime.
+            (bindings::AF_INET, IpAddr::V4(_)) => Some(unsafe { Nexthop::from_dst4(dst) }),
+            // SAFETY: The family says that it is an IPv6 dst; see above for its lifetime.
+            (bindings::AF_INET6, IpAddr::V6(_)) => Some(unsafe { Nexthop::from_dst6(dst) }),
+            _ => None,
+        }
+    }
+}

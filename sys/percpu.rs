@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counters that every CPU has for itself.
+//!
+//! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
+
+use super::bindings;
+use core::num::NonZeroUsize;
+use kernel::prelude::*;
+
+/// `N` 64-bit counters on each CPU: counting touches no cache line that another CPU writes.
+///
+/// # Invariants
+///
+/// The number is that of a per-CPU allocation of `N` `u64`, owned by this object.
+pub(crate) struct PerCpuCounters<const N: usize>(NonZeroUsize);
+
+impl<const N: usize> PerCpuCounters<N> {
+    /// Makes counters that are all zero. Process context; may sleep. Fails with `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: Any length may be asked for.
+        let counters = unsafe { bindings::wgvia_percpu_alloc(N * size_of::<u64>()) };
+        // INVARIANT: A per-CPU allocation of `N` counters that nobody else has.
+        Ok(Self(NonZeroUsize::new(counters).ok_or(ENOMEM)?))
+    }
+
+    fn counter(&self, index: usize) -> usize {
+        assert!(index < N);
+        self.0.get() + index * size_of::<u64>()
+    }
+
+    /// Adds to this CPU's counter. Any context.
+    pub(crate) fn add(&self, index: usize, value: u64) {
+        // SAFETY: The counter is within the per-CPU allocation of the type invariants, and
+        // `this_cpu_add()` is not torn by preemption or interrupts.
+        unsafe { bindings::wgvia_percpu_add(self.counter(index), value) };
+    }
+
+    /// The sum over all CPUs. What is added meanwhile may be in it or not.
+    pub(crate) fn sum(&self, index: usize) -> u64 {
+        // SAFETY: The counter is within the per-CPU allocation of the type invariants.
+        unsafe { bindings::wgvia_percpu_sum(self.counter(index)) }
+    }
+}
+
+impl<const N: usize> Drop for PerCpuCounters<N> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants this is a per-CPU allocation, and nobody uses it any more.
+        unsafe { bindings::wgvia_percpu_free(self.0.get()) };
+    }
+}
