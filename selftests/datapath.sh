@@ -1,0 +1,169 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A packet follows a via-wgpeer route, whatever AllowedIPs say, and a source is
+# accepted from the peer that the route to it names and from no other.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+MODE=auto
+
+# Of each family: all that AllowedIPs give to peer 1, in it a prefix and in that a
+# longer one, and an address of each, of the hub, of peer 1 and of nobody.
+family()
+{
+	if [[ $1 == 4 ]]; then
+		all=10.0.0.0/8 other=10.9.0.1
+		prefix=10.1.0.0/16 addr=10.1.0.1
+		longer=10.1.2.0/24 longer_addr=10.1.2.1
+		hub_addr=10.0.0.254 peer1_addr=10.0.0.1 nobodys=198.51.100.1
+	else
+		all=fd00::/8 other=fd09::1
+		prefix=fd01::/48 addr=fd01::1
+		longer=fd01:0:0:2::/64 longer_addr=fd01:0:0:2::1
+		hub_addr=fd00::fe peer1_addr=fd00::1 nobodys=2001:db8::1
+	fi
+}
+
+follows_route()
+{
+	family "$1"
+	check ip_hub route add "$all" dev hub
+	check_send p1 hub "$addr"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_send p2 hub "$addr"
+	check_counters tx-wgpeer=1
+	count_from_now
+	check_send p1 hub "$other"
+	check_counters tx-onlink=1
+	check ip_hub route del "$prefix"
+	count_from_now
+	check_send p1 hub "$addr"
+	check_counters
+}
+
+replies_pass()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_ping "$addr"
+	check_counters tx-wgpeer=1 rx-wgpeer=1
+}
+
+source_of_other_peer()
+{
+	local peer
+
+	family "$1"
+	check ip_hub route add "$all" dev hub
+	check_forge dropped p2 wg0 "$addr" "$hub_addr"
+	check_forge hub p1 wg0 "$addr" "$hub_addr"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_counters rx-wgpeer=1
+	for peer in 1 3; do
+		count_from_now
+		check_forge dropped "p$peer" wg0 "$addr" "$hub_addr"
+		check_counters rx-drop-peer=1
+	done
+}
+
+forwarded()
+{
+	family "$1"
+	check ip_hub route add "$all" dev hub
+	check_send p1 lan "$addr"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_send p2 lan "$addr"
+	check_counters tx-wgpeer=1
+}
+
+longest_prefix()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$longer" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub "-$1" route add default dev hub via-wgpeer "${KEY[3]}"
+	count_from_now
+	check_send p2 hub "$addr"
+	check_send p3 hub "$longer_addr"
+	check_send p3 hub "$nobodys"
+	check_send p1 hub "$peer1_addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check_forge hub p3 wg0 "$longer_addr" "$hub_addr"
+	check_forge dropped p2 wg0 "$longer_addr" "$hub_addr"
+	check_forge hub p3 wg0 "$nobodys" "$hub_addr"
+	check_forge dropped p2 wg0 "$nobodys" "$hub_addr"
+	check_counters tx-wgpeer=3 tx-onlink=1 rx-wgpeer=3 rx-drop-peer=3
+}
+
+lowest_metric()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}" metric 20
+	check_send p3 hub "$addr"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 10
+	check_send p2 hub "$addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check ip_hub route del "$prefix" metric 10
+	check_send p3 hub "$addr"
+	check_forge hub p3 wg0 "$addr" "$hub_addr"
+	check_forge dropped p2 wg0 "$addr" "$hub_addr"
+}
+
+replaced_route()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check_send p2 hub "$addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check_send p3 hub "$addr"
+	check_forge hub p3 wg0 "$addr" "$hub_addr"
+	check_forge dropped p2 wg0 "$addr" "$hub_addr"
+}
+
+# Large sends leave TCP as one packet and WireGuard segments them.
+every_segment_counts()
+{
+	local out in
+
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	out=$(nstat_of TcpOutSegs TcpRetransSegs)
+	in=$(nstat_of TcpInSegs)
+	count_from_now
+	transfer_start 2 "$addr" 4
+	transfer_end
+	busywait quiet_tcp
+	check_counters tx-wgpeer=$(($(nstat_of TcpOutSegs TcpRetransSegs) - out)) \
+		rx-wgpeer=$(($(nstat_of TcpInSegs) - in))
+}
+
+# No TCP connection of the hub has anything left to send or to get.
+quiet_tcp()
+{
+	[[ -z $(in_hub ss -Htn) ]]
+}
+
+for f in 4 6; do
+	test_add "IPv$f: a packet goes to the peer that its route names" follows_route $f
+	test_add "IPv$f: the reply passes, each packet is counted once" replies_pass $f
+	test_add "IPv$f: the same source from other peers is dropped" source_of_other_peer $f
+	test_add "IPv$f: forwarded packets follow the route too" forwarded $f
+	test_add "IPv$f: the longest prefix names the peer, both ways" longest_prefix $f
+	test_add "IPv$f: the lowest metric names the peer, both ways" lowest_metric $f
+	test_add "IPv$f: a replaced route moves traffic, both ways" replaced_route $f
+	test_add "IPv$f: a large send counts as its segments" every_segment_counts $f
+done
+
+setup_hub 3 lan
+set_mode $MODE
+tests_run

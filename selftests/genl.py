@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The generic netlink family: what it answers, to whom, and what it refuses."""
+
+import base64
+import errno
+import os
+import socket
+import struct
+import subprocess
+
+from lib import (NLA_F_NESTED, Ktap, Netlink, attr, attrs, enter_netns, require, scratch_netns,
+                 uapi)
+
+NETLINK_GENERIC = 16
+GENL_ID_CTRL = 16
+CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 3, 1, 2
+NOBODY = 65534
+BINDINGS = 400
+
+UAPI = uapi()
+KEYS = [os.urandom(32) for _ in range(BINDINGS)]
+
+
+def run(*command, text=None):
+    return subprocess.run(command, check=True, capture_output=True, text=True, input=text).stdout
+
+
+def u32(value):
+    return struct.pack("=I", value)
+
+
+def number(payload):
+    return int.from_bytes(payload, "little")
+
+
+class Family:
+    """The family, on a socket of the namespace that the thread is in."""
+
+    def __init__(self):
+        self.netlink = Netlink(NETLINK_GENERIC)
+        error, text, replies = self.netlink.request(
+            GENL_ID_CTRL, 0, struct.pack("=BBxx", CTRL_CMD_GETFAMILY, 1) +
+            attr(CTRL_ATTR_FAMILY_NAME, UAPI["WGVIA_FAMILY_NAME"].encode() + b"\0"))
+        if error:
+            raise OSError(error, text or os.strerror(error))
+        self.id = number(dict(attrs(replies[0][1][4:]))[CTRL_ATTR_FAMILY_ID])
+
+    @staticmethod
+    def body(command, attributes):
+        return struct.pack("=BBxx", UAPI[f"WGVIA_CMD_{command}"],
+                           UAPI["WGVIA_FAMILY_VERSION"]) + attributes
+
+    def do(self, command, *attributes):
+        """(name of the error or 0, text, attributes of the reply or None)"""
+        error, text, replies = self.netlink.request(
+            self.id, 0, self.body(command, b"".join(attributes)))
+        return (errno.errorcode[error] if error else 0, text,
+                dict(attrs(replies[0][1][4:])) if replies else None)
+
+    def dump(self, command, *attributes):
+        """The attributes of each message."""
+        replies = self.netlink.dump(self.id, self.body(command, b"".join(attributes)))
+        return [dict(attrs(body[4:])) for _, body in replies]
+
+
+def device(name, payload):
+    return attr(UAPI[f"WGVIA_A_DEVICE_{name}"], payload)
+
+
+def ifname(name):
+    return device("IFNAME", name.encode() + b"\0")
+
+
+def ifindex(name):
+    return device("IFINDEX", u32(socket.if_nametoindex(name)))
+
+
+def settings(family, name):
+    """(mode, filter) of a device"""
+    _, _, reply = family.do("DEVICE_GET", ifname(name))
+    return tuple(number(reply[UAPI[f"WGVIA_A_DEVICE_{what}"]]) for what in ("MODE", "FILTER"))
+
+
+# --- tests -----------------------------------------------------------------
+
+def get(ktap, family):
+    by_name, by_index = (family.do("DEVICE_GET", which("hub")) for which in (ifname, ifindex))
+    ktap.check("error", 0, by_name[0])
+    ktap.check("by index", by_name, by_index)
+    reply = by_name[2]
+    for what, expected in (("IFINDEX", socket.if_nametoindex("hub")), ("MODE", 0), ("FILTER", 0),
+                           ("ACTIVE", 0), ("NEXTHOPS", 0)):
+        ktap.check(what, expected, number(reply[UAPI[f"WGVIA_A_DEVICE_{what}"]]))
+    ktap.check("IFNAME", b"hub\0", reply[UAPI["WGVIA_A_DEVICE_IFNAME"]])
+    counters = UAPI["WGVIA_A_DEVICE_COUNTERS"]
+    nest = reply.get(counters) or reply[counters | NLA_F_NESTED]
+    ktap.check("counters", {kind: 0 for kind in range(1, UAPI["WGVIA_A_COUNTERS_MAX"] + 1)},
+               {kind: number(payload) for kind, payload in attrs(nest)})
+
+
+def dump_devices(ktap, family):
+    name = UAPI["WGVIA_A_DEVICE_IFNAME"]
+    ktap.check("devices", [b"hub\0", b"second\0"],
+               sorted(reply[name] for reply in family.dump("DEVICE_GET")))
+
+
+def refused(ktap, family, command, which, expected, words=None):
+    before = settings(family, "hub")
+    error, text, _ = family.do(command, *which)
+    ktap.check("error", expected, error)
+    if words:
+        ktap.check("words", words, text)
+    ktap.check("settings", before, settings(family, "hub"))
+
+
+def refused_dump(ktap, family, index, expected, words):
+    try:
+        family.dump("BINDING_GET", attr(UAPI["WGVIA_A_BINDING_IFINDEX"], u32(index)))
+        ktap.check("error", expected, 0)
+    except OSError as err:
+        ktap.check("error", (expected, words), (errno.errorcode[err.errno], err.strerror))
+
+
+def set_both(ktap, family):
+    for mode, source_filter in (1, 2), (2, 1), (0, 0):
+        error, text, _ = family.do("DEVICE_SET", ifname("hub"), device("MODE", u32(mode)),
+                                   device("FILTER", u32(source_filter)))
+        ktap.check("answer", (0, ""), (error, text))
+        ktap.check("settings", (mode, source_filter), settings(family, "hub"))
+    ktap.check("settings of the other device", (0, 0), settings(family, "second"))
+
+
+def set_one(ktap, family):
+    family.do("DEVICE_SET", ifindex("hub"), device("MODE", u32(2)))
+    ktap.check("settings with the mode set", (2, 0), settings(family, "hub"))
+    family.do("DEVICE_SET", ifindex("hub"), device("FILTER", u32(2)))
+    ktap.check("settings with the filter set", (2, 2), settings(family, "hub"))
+    family.do("DEVICE_SET", ifindex("hub"), device("MODE", u32(0)), device("FILTER", u32(0)))
+
+
+def other_namespace(ktap, family, name, other):
+    """Devices of other namespaces are nobody's business."""
+    enter_netns(other)
+    try:
+        elsewhere = Family()
+        ktap.check("devices", [], elsewhere.dump("DEVICE_GET"))
+        ktap.check("bindings", [], elsewhere.dump("BINDING_GET"))
+        ktap.check("get", "ENODEV", elsewhere.do("DEVICE_GET", ifname("hub"))[0])
+    finally:
+        enter_netns(name)
+    ktap.check("devices here", 2, len(family.dump("DEVICE_GET")))
+
+
+def unprivileged(ktap, _):
+    """A user without capabilities may not even look."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        family = Family()
+        answers = [family.do("DEVICE_GET", ifname("hub"))[0],
+                   family.do("DEVICE_SET", ifname("hub"), device("MODE", u32(2)))[0]]
+        for command in "DEVICE_GET", "BINDING_GET":
+            try:
+                answers.append(f"{len(family.dump(command))} replies")
+            except OSError as err:
+                answers.append(errno.errorcode[err.errno])
+        os.write(write, " ".join(map(str, answers)).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        ktap.check("answers", "EPERM EPERM EPERM EPERM", answer.read())
+    os.waitpid(child, 0)
+
+
+def bindings(ktap, family):
+    """More than one message of a dump holds: each once, with what it has."""
+    routes = "".join(f"route add fd05:{i:x}::/48 dev hub via-wgpeer {base64.b64encode(key).decode()}\n"
+                     for i, key in enumerate(KEYS))
+    routes += "".join(f"route add fd06:{i:x}::/48 dev hub via-wgpeer {base64.b64encode(key).decode()}\n"
+                      for i, key in enumerate(KEYS[:50]))
+    run("ip", "-batch", "-", text=routes)
+    index = socket.if_nametoindex("hub")
+    present = {KEYS[0], KEYS[7]}
+    expected = sorted((index, key, 2 if i < 50 else 1, int(key in present))
+                      for i, key in enumerate(KEYS))
+
+    def got(*which):
+        return sorted(
+            (number(reply[UAPI["WGVIA_A_BINDING_IFINDEX"]]), reply[UAPI["WGVIA_A_BINDING_KEY"]],
+             number(reply[UAPI["WGVIA_A_BINDING_NEXTHOPS"]]),
+             number(reply[UAPI["WGVIA_A_BINDING_PRESENT"]]))
+            for reply in family.dump("BINDING_GET", *which))
+
+    for what, listed in (
+            ("all", got()),
+            ("of hub", got(attr(UAPI["WGVIA_A_BINDING_IFINDEX"], u32(index))))):
+        ktap.check(f"number of bindings, {what}", len(expected), len(listed))
+        ktap.check(f"bindings, {what}", True, expected == listed)
+    ktap.check("of second", [], got(attr(UAPI["WGVIA_A_BINDING_IFINDEX"],
+                                         u32(socket.if_nametoindex("second")))))
+    _, _, reply = family.do("DEVICE_GET", ifname("hub"))
+    ktap.check("nexthops", BINDINGS + 50, number(reply[UAPI["WGVIA_A_DEVICE_NEXTHOPS"]]))
+    run("ip", "-6", "route", "flush", "dev", "hub", "proto", "boot")
+    ktap.check("bindings without the routes", [], got())
+
+
+def main():
+    require("ip", "wg")
+    with scratch_netns("genl") as name, scratch_netns("genl2") as other:
+        enter_netns(name)
+        run("ip", "link", "set", "lo", "up")
+        for dev in "hub", "second":
+            run("ip", "link", "add", dev, "type", "wireguard")
+            run("ip", "link", "set", dev, "up")
+        for key in KEYS[0], KEYS[7]:
+            run("wg", "set", "hub", "peer", base64.b64encode(key).decode())
+        family = Family()
+        mode, source_filter = device("MODE", u32(2)), device("FILTER", u32(2))
+        no_device = device("IFINDEX", u32(4711))
+        tests = [
+            ("get a device by its name and by its index", get),
+            ("get all devices", dump_devices),
+            ("set mode and filter", set_both),
+            ("set one of them", set_one),
+            ("nothing of other namespaces", other_namespace, name, other),
+            ("nothing without CAP_NET_ADMIN", unprivileged),
+            (f"{BINDINGS} bindings in one dump", bindings),
+        ]
+        for command, rest in ("DEVICE_GET", ()), ("DEVICE_SET", (mode,)):
+            what = command.lower().replace("_", "-")
+            tests += [
+                (f"{what}: no such name", refused, command, (ifname("none"), *rest),
+                 "ENODEV", "no such device"),
+                (f"{what}: no such index", refused, command, (no_device, *rest),
+                 "ENODEV", "no such device"),
+                (f"{what}: not WireGuard", refused, command, (ifname("lo"), *rest),
+                 "EOPNOTSUPP", "not a WireGuard device"),
+                (f"{what}: no device", refused, command, rest, "EINVAL"),
+                (f"{what}: name and index", refused, command,
+                 (ifname("hub"), ifindex("hub"), *rest), "EINVAL"),
+                (f"{what}: name too long", refused, command, (ifname("a" * 16), *rest), "ERANGE"),
+                (f"{what}: index too short", refused, command,
+                 (device("IFINDEX", b"\1\0"), *rest), "ERANGE"),
+                (f"{what}: unknown attribute", refused, command,
+                 (ifname("hub"), *rest, attr(UAPI["WGVIA_A_DEVICE_MAX"] + 1, b"")), "EINVAL"),
+            ]
+        tests += [
+            ("device-set: nothing to set", refused, "DEVICE_SET", (ifname("hub"),), "EINVAL"),
+            ("device-set: no such mode", refused, "DEVICE_SET",
+             (ifname("hub"), device("MODE", u32(3)), source_filter), "ERANGE"),
+            ("device-set: no such filter", refused, "DEVICE_SET",
+             (ifname("hub"), mode, device("FILTER", u32(3))), "ERANGE"),
+            ("device-set: what only get gives", refused, "DEVICE_SET",
+             (ifname("hub"), mode, device("ACTIVE", b"\1")), "EINVAL"),
+            ("binding-get: no such index", refused_dump, 4711, "ENODEV", "no such device"),
+            ("binding-get: not WireGuard", refused_dump, socket.if_nametoindex("lo"),
+             "EOPNOTSUPP", "not a WireGuard device"),
+        ]
+        ktap = Ktap(len(tests))
+        for what, function, *args in tests:
+            ktap.test(what, function, ktap, family, *args)
+    ktap.exit()
+
+
+if __name__ == "__main__":
+    main()

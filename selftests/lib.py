@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the tests written in Python share: KTAP, namespaces, raw netlink."""
+
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+
+KSFT_PASS, KSFT_FAIL, KSFT_SKIP = 0, 1, 4
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter_netns(name):
+    """Move this thread into a named network namespace."""
+    with open(f"/run/netns/{name}", "rb") as file:
+        if _libc.setns(file.fileno(), CLONE_NEWNET):
+            err = ctypes.get_errno()
+            raise OSError(err, os.strerror(err), name)
+
+
+@contextlib.contextmanager
+def netns(name, back):
+    """Inside, sockets are opened in the namespace `name`; then it is `back`."""
+    enter_netns(name)
+    try:
+        yield
+    finally:
+        enter_netns(back)
+
+
+@contextlib.contextmanager
+def scratch_netns(name):
+    """Be in a new namespace, which is deleted afterwards, also when interrupted."""
+    def interrupted(number, _):
+        sys.exit(128 + number)
+
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, interrupted)
+    name = f"{name}-wgvia-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        enter_netns(name)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def require(*tools):
+    """Skip all tests unless we are root and have these."""
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    why = "needs root" if os.geteuid() else f"needs {missing[0]}" if missing else ""
+    if why:
+        print("TAP version 13")
+        print(f"1..0 # SKIP {why}")
+        sys.exit(KSFT_SKIP)
+
+
+class Ktap:
+    """Results in KTAP; a test is a call of test() with checks in it."""
+
+    def __init__(self, plan):
+        self.number = 0
+        self.failed = 0
+        self.diagnostics = []
+        print("TAP version 13")
+        print(f"1..{plan}", flush=True)
+        self.plan = plan
+
+    def check(self, what, expected, got):
+        if expected != got:
+            self.diagnostics += [what, f"  expected: {expected}", f"  got:      {got}"]
+
+    def test(self, name, function, *args):
+        self.number += 1
+        self.diagnostics = []
+        try:
+            function(*args)
+        except Exception as err:  # pylint: disable=broad-except
+            self.diagnostics.append(f"{type(err).__name__}: {err}")
+        for line in self.diagnostics:
+            print("#", line)
+        print("not ok" if self.diagnostics else "ok", self.number, name, flush=True)
+        self.failed += bool(self.diagnostics)
+
+    def exit(self):
+        print(f"# Totals: pass:{self.number - self.failed} fail:{self.failed} "
+              "xfail:0 xpass:0 skip:0 error:0")
+        sys.exit(KSFT_FAIL if self.failed or self.number != self.plan else KSFT_PASS)
+
+
+# --- netlink ---------------------------------------------------------------
+
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
+NLMSGERR_ATTR_MSG = 1
+NLA_F_NESTED = 0x8000
+NLA_TYPE_MASK = 0x3FFF
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
+
+
+def attr(kind, payload):
+    """One attribute, padded."""
+    return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def attrs(data):
+    """The attributes in a buffer, as (type with its flags, payload)."""
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        if length < 4 or length > len(data):
+            raise ValueError("malformed attributes")
+        yield kind, data[4:length]
+        data = data[(length + 3) & ~3:]
+
+
+class Netlink:
+    """A socket of the namespace that the thread is in when it is made."""
+
+    def __init__(self, protocol=socket.NETLINK_ROUTE):
+        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+        self.sock.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self.sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        self.sock.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        self.sock.bind((0, 0))
+        self.sock.settimeout(20)
+        self.seq = 0
+
+    def _send(self, kind, flags, payload):
+        self.seq += 1
+        self.sock.send(struct.pack("=IHHII", 16 + len(payload), kind, flags | NLM_F_REQUEST,
+                                   self.seq, 0) + payload)
+
+    def _messages(self):
+        while True:
+            data = self.sock.recv(1 << 18)
+            while len(data) >= 16:
+                length, kind, flags, seq, _ = struct.unpack_from("=IHHII", data)
+                if seq == self.seq:
+                    yield kind, flags, data[16:length]
+                data = data[(length + 3) & ~3:]
+
+    @staticmethod
+    def _ack(flags, body):
+        """(errno, text) of an acknowledgement, whose request is capped."""
+        err = -struct.unpack_from("=i", body)[0]
+        text = ""
+        if flags & NLM_F_ACK_TLVS:
+            for kind, payload in attrs(body[20:]):
+                if kind & NLA_TYPE_MASK == NLMSGERR_ATTR_MSG:
+                    text = payload.rstrip(b"\0").decode()
+        return err, text
+
+    def request(self, kind, flags, payload):
+        """Send one request; return (errno, extack text, replies)."""
+        self._send(kind, flags | NLM_F_ACK, payload)
+        replies = []
+        for reply, reply_flags, body in self._messages():
+            if reply == NLMSG_ERROR:
+                return (*self._ack(reply_flags, body), replies)
+            replies.append((reply, body))
+        return None
+
+    def dump(self, kind, payload):
+        """The (type, payload) of every message of a dump."""
+        self._send(kind, NLM_F_DUMP, payload)
+        replies = []
+        for reply, flags, body in self._messages():
+            if reply == NLMSG_ERROR:
+                err, text = self._ack(flags, body)
+                raise OSError(err, text or os.strerror(err))
+            if reply == NLMSG_DONE:
+                return replies
+            replies.append((reply, body))
+        return None
+
+
+def uapi(path=None):
+    """The #defines and enumerators of include/uapi/linux/wgvia.h."""
+    path = path or os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "../include/uapi/linux/wgvia.h")
+    with open(path, encoding="ascii") as file:
+        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+    names = {}
+    for name, value in re.findall(r'#define\s+(WGVIA_\w+)\s+(\d+|".*?")', text):
+        names[name] = value.strip('"') if value.startswith('"') else int(value)
+    for body in re.findall(r"enum\s*\w*\s*{(.*?)}", text, flags=re.S):
+        value = 0
+        for name, given in re.findall(r"(\w+)\s*(?:=\s*(\d+))?\s*,", body):
+            value = int(given) if given else value
+            names[name] = value
+            value += 1
+    return names

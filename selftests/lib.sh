@@ -1,0 +1,546 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the tests share: KTAP, the topology, and how to see where a packet went.
+# Sourced; a test file then builds a topology, names its tests with test_add and
+# ends with tests_run.
+#
+# The topology, as seen from the hub:
+#
+#                     +------- hub ----------------+
+#   lan -- veth ------| lan        dev hub         |   10.0.0.254 fd00::fe fe80::fe
+#                     |            dev ul          |   192.0.2.1
+#                     +-------------|--------------+
+#                                   ul                 192.0.2.2
+#                      (the peers' WireGuard sockets)
+#                      p1          p2          p3 ...  10.0.0.N fd00::N fe80::N
+#
+# Each peer N takes part with its device wg0 in the namespace pN. AllowedIPs of
+# the hub's device give each peer its own addresses, and to peer 1 all of
+# 10.0.0.0/8 and fd00::/8 besides: a packet that AllowedIPs decide about goes to
+# peer 1, so a route that names another peer can be seen to work. 198.51.100.0/24
+# and 2001:db8::/32 are nobody's.
+
+selftests=$(dirname "$(readlink -e "${BASH_SOURCE[0]}")")
+
+KSFT_FAIL=1
+KSFT_SKIP=4
+
+# How long to wait for what must come: far longer than it takes.
+WAIT_TIMEOUT_MS=20000
+
+export LC_ALL=C
+export WG_HIDE_KEYS=never
+
+# --- KTAP ------------------------------------------------------------------
+
+TEST_NAMES=()
+TEST_CALLS=()
+
+# test_add NAME FUNCTION [ARG]...
+test_add()
+{
+	TEST_NAMES+=("$1")
+	shift
+	TEST_CALLS+=("${*@Q}")
+}
+
+skip_all()
+{
+	echo "TAP version 13"
+	echo "1..0 # SKIP $*"
+	exit $KSFT_SKIP
+}
+
+bail_out()
+{
+	echo "Bail out! $*"
+	exit $KSFT_FAIL
+}
+
+# Diagnostics of the running test; it fails if there are any when it returns.
+DIAGNOSTICS=()
+
+fail()
+{
+	local line
+
+	while IFS= read -r line; do
+		DIAGNOSTICS+=("$line")
+	done <<<"$*"
+}
+
+tests_run()
+{
+	local failed=0 i line
+
+	echo "TAP version 13"
+	echo "1..${#TEST_NAMES[@]}"
+	for i in "${!TEST_NAMES[@]}"; do
+		DIAGNOSTICS=()
+		eval "${TEST_CALLS[i]}"
+		test_reset
+		for line in "${DIAGNOSTICS[@]}"; do
+			echo "# $line" | names
+		done
+		if [[ ${#DIAGNOSTICS[@]} -eq 0 ]]; then
+			echo "ok $((i + 1)) ${TEST_NAMES[i]}"
+		else
+			echo "not ok $((i + 1)) ${TEST_NAMES[i]}"
+			failed=$((failed + 1))
+		fi
+	done
+	echo "# Totals: pass:$((${#TEST_NAMES[@]} - failed)) fail:$failed xfail:0 xpass:0 skip:0 error:0"
+	exit $((failed ? KSFT_FAIL : 0))
+}
+
+# Between two tests: as after the setup. A test file may add to it.
+test_reset()
+{
+	reset_hub
+}
+
+# --- waiting ---------------------------------------------------------------
+
+# busywait COMMAND...: until it succeeds; fails when it has not in good time
+busywait()
+{
+	local end=$((${EPOCHREALTIME//[.,]/} / 1000 + WAIT_TIMEOUT_MS))
+
+	until "$@"; do
+		[[ $((${EPOCHREALTIME//[.,]/} / 1000)) -lt $end ]] || return 1
+	done
+}
+
+# --- checks ----------------------------------------------------------------
+
+# check_eq WHAT EXPECTED GOT
+check_eq()
+{
+	local indent=$'\n'"            "
+
+	[[ $2 == "$3" ]] || fail "$1
+  expected: ${2//$'\n'/$indent}
+  got:      ${3//$'\n'/$indent}"
+}
+
+# check COMMAND...: succeeds, and says nothing
+check()
+{
+	local out status
+
+	out=$("$@" 2>&1 </dev/null)
+	status=$?
+	check_eq "exit status of: $*" 0 "$status"
+	check_eq "output of: $*" "" "$out"
+}
+
+# check_warns TEXT COMMAND...: succeeds, and says this and nothing else
+check_warns()
+{
+	local text=$1 out status
+	shift
+
+	out=$("$@" 2>&1 </dev/null)
+	status=$?
+	check_eq "exit status of: $*" 0 "$status"
+	check_eq "warning of: $*" "Warning: $text." "$out"
+}
+
+# check_fails TEXT COMMAND...: fails, with these very words (and no others)
+check_fails()
+{
+	local text=$1 out status
+	shift
+
+	out=$("$@" 2>&1 </dev/null)
+	status=$?
+	[[ $status -ne 0 ]] || fail "succeeded, and should have failed: $*"
+	check_eq "error of: $*" "$text" "$out"
+}
+
+# --- namespaces ------------------------------------------------------------
+
+NETNS=()
+hub='' ul='' lan=''
+
+# setup_ns NAME...: namespaces; the name of each is in $NAME
+setup_ns()
+{
+	local name
+
+	for name in "$@"; do
+		printf -v "$name" '%s-%s' "$name" "$NETNS_SUFFIX"
+		ip netns add "${!name}" || bail_out "no namespace $name"
+		NETNS+=("${!name}")
+		ip -n "${!name}" link set lo up
+	done
+	# Nothing but the tests themselves may send.
+	for name in "$@"; do
+		ip netns exec "${!name}" sysctl -qw \
+			net.ipv6.conf.default.router_solicitations=0 \
+			net.ipv6.conf.default.accept_dad=0 \
+			net.ipv4.conf.all.rp_filter=0 \
+			net.ipv4.conf.default.rp_filter=0 \
+			net.ipv4.icmp_ratelimit=0 \
+			net.ipv6.icmp.ratelimit=0
+	done
+}
+
+# Commands in the hub's namespace, and ip for it (which enters it by itself).
+in_hub() { ip netns exec "$hub" "$@"; }
+ip_hub() { ip -n "$hub" "$@"; }
+
+# in_peer N COMMAND...
+in_peer()
+{
+	local ns=p$1
+	shift
+
+	ip netns exec "${!ns}" "$@"
+}
+
+cleanup()
+{
+	local ns pids
+
+	trap '' INT TERM HUP
+	cleanup_file
+	if [[ -n $PACKETS_PID ]]; then
+		kill "$PACKETS_PID" 2>/dev/null
+		wait "$PACKETS_PID" 2>/dev/null
+	fi
+	for ns in "${NETNS[@]}"; do
+		pids=$(ip netns pids "$ns" 2>/dev/null)
+		# shellcheck disable=SC2086 # one word for each process
+		[[ -z $pids ]] || kill $pids 2>/dev/null
+		ip netns del "$ns" 2>/dev/null
+	done
+	rm -rf "$TMP"
+}
+
+# What a test file has to clean up beyond namespaces; it may redefine this.
+cleanup_file() { :; }
+
+# --- WireGuard -------------------------------------------------------------
+
+PRIVATE=()
+KEY=()
+
+# new_key N: a key pair, the public key in ${KEY[N]}
+new_key()
+{
+	PRIVATE[$1]=$(wg genkey)
+	KEY[$1]=$(wg pubkey <<<"${PRIVATE[$1]}")
+}
+
+# names: public keys as K1, K2, ... and base64 keys of nobody as they are
+names()
+{
+	local script="" i
+
+	for i in "${!KEY[@]}"; do
+		script+="s|${KEY[i]}|K$i|g;"
+	done
+	sed "$script"
+}
+
+# The AllowedIPs of a peer of the hub
+allowed_ips()
+{
+	local ips="10.0.0.$1/32,fd00::$1/128,fe80::$1/128"
+
+	[[ $1 != 1 ]] || ips+=",10.0.0.0/8,fd00::/8"
+	echo "$ips"
+}
+
+# add_peer N: give the hub's device the peer N (again)
+add_peer()
+{
+	in_hub wg set hub peer "${KEY[$1]}" endpoint "192.0.2.2:$((51820 + $1))" \
+		allowed-ips "$(allowed_ips "$1")"
+}
+
+remove_peer()
+{
+	in_hub wg set hub peer "${KEY[$1]}" remove
+}
+
+# add_hub_device: the hub's WireGuard device, with its addresses and all peers
+add_hub_device()
+{
+	local i
+
+	ip_hub link add hub type wireguard || bail_out "no WireGuard device"
+	in_hub wg set hub listen-port 51820 private-key /dev/stdin <<<"${PRIVATE[0]}"
+	for ((i = 1; i <= PEERS; i++)); do
+		add_peer "$i"
+	done
+	ip_hub -batch - <<-END
+		link set hub up
+		address add 10.0.0.254/24 dev hub
+		address add fd00::fe/64 dev hub
+		address add fe80::fe/64 dev hub
+	END
+}
+
+# setup_hub PEERS [NAME]...: the topology, with a session to every peer; further
+# namespaces, of which lan gets its link to the hub
+setup_hub()
+{
+	local i ns args=()
+
+	PEERS=$1
+	shift
+	for ((i = 0; i <= PEERS; i++)); do
+		new_key "$i"
+	done
+
+	setup_ns hub ul
+	ip_hub link add ul type veth peer name hub netns "$ul"
+	ip -n "$ul" -batch - <<-END
+		link set hub up
+		address add 192.0.2.2/24 dev hub
+	END
+	ip_hub -batch - <<-END
+		link set ul up
+		address add 192.0.2.1/24 dev ul
+	END
+
+	for ((i = 1; i <= PEERS; i++)); do
+		setup_ns "p$i"
+		ns=p$i
+		args+=("p$i=${!ns}")
+		ip -n "$ul" link add "wg$i" type wireguard || bail_out "no WireGuard device"
+		ip netns exec "$ul" wg set "wg$i" listen-port $((51820 + i)) \
+			private-key /dev/stdin peer "${KEY[0]}" endpoint 192.0.2.1:51820 \
+			allowed-ips 0.0.0.0/0,::/0 <<<"${PRIVATE[i]}"
+		ip -n "$ul" link set "wg$i" netns "${!ns}" name wg0
+		# Every peer takes what is for the test prefixes, and answers.
+		ip -n "${!ns}" -batch - <<-END
+			link set wg0 up
+			address add 10.0.0.$i/24 dev wg0
+			address add fd00::$i/64 dev wg0
+			address add fe80::$i/64 dev wg0
+			route add default dev wg0
+			route add local 10.1.0.0/16 dev lo
+			route add ::/0 dev wg0
+			route add local fd01::/32 dev lo
+		END
+	done
+	add_hub_device
+
+	for ns in "$@"; do
+		setup_ns "$ns"
+		args+=("$ns=${!ns}")
+	done
+	if [[ -n ${lan:-} ]]; then
+		ip_hub link add lan type veth peer name hub netns "$lan"
+		ip_hub -batch - <<-END
+			link set lan up
+			address add 203.0.113.1/24 dev lan
+			address add 2001:db8:1::1/64 dev lan
+		END
+		ip -n "$lan" -batch - <<-END
+			link set hub up
+			address add 203.0.113.2/24 dev hub
+			address add 2001:db8:1::2/64 dev hub
+			route add default via 203.0.113.1
+			route add ::/0 via 2001:db8:1::1
+		END
+		# Forwarding of what comes from lan, without making the hub an
+		# IPv6 router that reports its groups on every device.
+		in_hub sysctl -qw net.ipv4.ip_forward=1 \
+			net.ipv6.conf.lan.force_forwarding=1
+	fi
+
+	packets_start "${args[@]}"
+	for ((i = 1; i <= PEERS; i++)); do
+		send hub "10.0.0.$i"
+		[[ $REPLY == "p$i" ]] || bail_out "no session with peer $i: $REPLY"
+	done
+}
+
+# reset_hub: no routes, nexthops or rules of a test, and the mode that the file wants
+reset_hub()
+{
+	ip_hub route flush table all proto boot
+	ip_hub -6 route flush table all proto boot
+	ip_hub nexthop flush >/dev/null
+	[[ -z ${MODE:-} ]] || set_mode "$MODE"
+}
+
+# --- wgvia -----------------------------------------------------------------
+
+# What the kernel says of routes, see check_warns and check_fails.
+W1="the device has no peer with this key: packets get ENOKEY until it is added"
+W2="wgvia is off on this device, AllowedIPs decide: turn it on with wgvia set DEV mode auto"
+W3="wgvia is off on this device (turn it on with wgvia set DEV mode auto), and it has no peer with this key"
+E3="Error: RTA_WGPEER and RTA_ENCAP are mutually exclusive."
+E4="Error: via-wgpeer needs a device."
+E5="Error: via-wgpeer needs a WireGuard device."
+E6="Error: via-wgpeer needs the wgvia module, which is not available."
+
+set_mode()
+{
+	local out
+
+	out=$(in_hub wgvia set hub mode "$1" 2>&1) || fail "wgvia set hub mode $1: $out"
+}
+
+# show JQ_FILTER: of the hub's device
+show()
+{
+	in_hub wgvia show -j hub | jq -rc ".[0] | $1"
+}
+
+# check_show WHAT JQ_FILTER EXPECTED
+check_show()
+{
+	check_eq "$1" "$3" "$(show "$2" | names)"
+}
+
+# count_from_now: what check_counters compares with
+count_from_now()
+{
+	COUNTERS=$(show .counters)
+}
+
+# check_counters NAME=COUNT...: these and no others have moved since
+check_counters()
+{
+	local expected moved
+
+	expected=$(printf '%s\n' "$@" | sort | paste -sd ' ')
+	moved=$(in_hub wgvia show -j hub | jq -r --argjson before "$COUNTERS" '.[0].counters |
+		to_entries | map(select(.value != $before[.key]) |
+		"\(.key | gsub("_"; "-"))=\(.value - $before[.key])") | sort | join(" ")')
+	check_eq "counters that have moved" "$expected" "$moved"
+}
+
+# routes FAMILY [SELECTOR]...: the hub's routes that a test has made, one a line
+routes()
+{
+	local family=$1
+	shift
+
+	ip_hub "-$family" route show "$@" proto boot | names |
+		sed -E 's/ +/ /g; s/ $//; s/ (proto boot|metric 1024|pref medium)//g'
+}
+
+# module_idle: nothing refers to the module any more
+module_idle()
+{
+	[[ $(cat /sys/module/wgvia/refcnt) == 0 ]]
+}
+
+# --- packets ---------------------------------------------------------------
+
+PACKETS_PID=
+
+# packets_start NAME=NETNS...: the namespaces that lib_packets.py watches
+packets_start()
+{
+	coproc PACKETS { exec "$selftests/lib_packets.py" hub "hub=$hub" "$@"; }
+	exec {packets_in}>&"${PACKETS[1]}" {packets_out}<&"${PACKETS[0]}"
+	read -r -t 60 -u "$packets_out" || bail_out "lib_packets.py does not start"
+}
+
+# packets COMMAND...: see lib_packets.py; the answer is in $REPLY
+packets()
+{
+	REPLY=
+	echo "$*" >&"$packets_in"
+	read -r -t 60 -u "$packets_out" || REPLY="lib_packets.py does not answer"
+}
+
+send() { packets send "$@"; }
+forge() { packets forge "$@"; }
+
+# check_send EXPECTED NAME DST [OPTION]...: where a datagram goes
+check_send()
+{
+	local expected=$1
+	shift
+
+	send "$@"
+	check_eq "datagram sent by ${1} to ${*:2}" "$expected" "$REPLY"
+}
+
+# check_forge EXPECTED NAME DEV SRC DST: what becomes of a packet made by hand
+check_forge()
+{
+	local expected=$1
+	shift
+
+	forge "$@"
+	check_eq "packet sent by $1 through $2, from $3 to $4" "$expected" "$REPLY"
+}
+
+# check_ping DST: the hub gets an answer
+check_ping()
+{
+	local out
+
+	out=$(in_hub ping -n -c 1 -W 5 "$@" 2>&1) || fail "ping $*: $out"
+}
+
+# --- TCP -------------------------------------------------------------------
+
+# listens NAME PORT: something accepts TCP connections in the namespace
+listens()
+{
+	[[ -n $(ip netns exec "${!1}" ss -Hltn "sport = :$2") ]]
+}
+
+# transfer_start PEER DST MEGABYTES: a TCP connection from the hub, in the background
+transfer_start()
+{
+	local dst=$2
+
+	[[ $dst != *:* ]] || dst="[$dst]"
+	head -c "$3M" /dev/urandom >"$TMP/sent"
+	in_peer "$1" socat -u TCP6-LISTEN:5201,ipv6only=0 CREATE:"$TMP/received" &
+	TRANSFER_SERVER=$!
+	busywait listens "p$1" 5201 || fail "no server"
+	in_hub timeout 100 socat -u OPEN:"$TMP/sent" "TCP:$dst:5201" 2>"$TMP/client" &
+	TRANSFER_CLIENT=$!
+}
+
+transfer_runs()
+{
+	kill -0 "$TRANSFER_SERVER" 2>/dev/null
+}
+
+# transfer_end: it ends well, and all that was sent has arrived
+transfer_end()
+{
+	if wait "$TRANSFER_CLIENT"; then
+		busywait eval ! transfer_runs || fail "the transfer does not end"
+	else
+		fail "the sender ends with status $?: $(cat "$TMP/client")"
+	fi
+	kill "$TRANSFER_SERVER" 2>/dev/null
+	wait "$TRANSFER_SERVER" 2>/dev/null
+	cmp -s "$TMP/sent" "$TMP/received" || fail "something else has arrived than was sent"
+	rm -f "$TMP/sent" "$TMP/received"
+}
+
+# nstat_of NAME...: the sum of these counters of the hub's network stack
+nstat_of()
+{
+	in_hub nstat -asz "$@" | awk '!/^#/ { sum += $2 } END { print sum }'
+}
+
+# --- start -----------------------------------------------------------------
+
+[[ $EUID -eq 0 ]] || skip_all "needs root"
+for tool in wg wgvia jq python3; do
+	command -v "$tool" >/dev/null || skip_all "needs $tool"
+done
+[[ $(ip route help 2>&1) == *via-wgpeer* ]] || skip_all "needs an ip with via-wgpeer"
+
+TMP=$(mktemp -d)
+NETNS_SUFFIX=wgvia-$$
+trap cleanup EXIT
+trap 'exit $KSFT_FAIL' INT TERM HUP

@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Send a packet in one namespace and say which namespace received it.
+
+    lib_packets.py HUB NAME=NETNS...
+
+lib.sh runs this as a coprocess. Each line of its input is a command, each line
+of its output the answer:
+
+    send NAME DST [OPTION]...         a datagram from a fresh UDP socket
+    open SOCKET NAME DST [OPTION]...  connect a UDP socket and keep it
+    again SOCKET                      a datagram from that socket
+    close SOCKET
+    forge NAME DEV SRC DST            a packet made by hand, from a packet socket,
+                                      which knows neither addresses nor routes
+    spread COUNT NAME DST [OPTION]... COUNT datagrams, each of another socket
+
+OPTION is src=ADDRESS, mark=NUMBER, tos=NUMBER or dev=DEVICE.
+
+The answer to those that send is where the packet was received (before anything
+in that namespace could drop it): the names, joined by commas. What comes in at a
+device called lan only passes through. If the packet was not received, the answer
+is what became of it:
+
+    ENOKEY...    the error of the sender's own system call
+    icmp T/C     type and code of the ICMP or ICMPv6 error that the sender got
+    dropped      a device of HUB counted an error: a received packet that its
+                 peer may not send, or one that it could not send itself
+    nobody       nothing of all this for longer than a packet can take
+
+"spread" answers with NAME=COUNT...
+"""
+
+import collections
+import contextlib
+import ctypes
+import errno
+import ipaddress
+import select
+import socket
+import struct
+import sys
+import time
+
+from lib import enter_netns, netns
+
+PORT = 4747
+TIMEOUT = 10.0
+
+ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
+SO_ATTACH_FILTER = 26
+SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+IP_RECVERR, IPV6_RECVERR, IPV6_TCLASS = 11, 25, 67
+SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6 = 2, 3
+
+# UDP to our port alone, lest other traffic fill a socket's queue: (code, jt, jf, k)
+FILTER = (
+    (0x30, 0, 0, 0),        # 0: version
+    (0x54, 0, 0, 0xF0),
+    (0x15, 0, 5, 0x40),     # IPv4, or to 8
+    (0x30, 0, 0, 9),
+    (0x15, 0, 9, 17),       # UDP, or to 14
+    (0xB1, 0, 0, 0),
+    (0x48, 0, 0, 2),
+    (0x15, 5, 6, PORT),     # to 13 or 14
+    (0x15, 0, 5, 0x60),     # 8: IPv6, or to 14
+    (0x30, 0, 0, 6),
+    (0x15, 0, 3, 17),       # UDP, or to 14
+    (0x28, 0, 0, 42),
+    (0x15, 0, 1, PORT),
+    (0x06, 0, 0, 0x40000),  # 13: take it
+    (0x06, 0, 0, 0),        # 14: leave it
+)
+
+
+def attach_filter(sock):
+    code = ctypes.create_string_buffer(
+        b"".join(struct.pack("=HBBI", *instruction) for instruction in FILTER))
+    fprog = struct.pack("@HP", len(FILTER), ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def forged(src, dst, payload):
+    """A whole IP packet with a UDP datagram in it."""
+    length = 8 + len(payload)
+    udp = struct.pack("!HHHH", PORT, PORT, length, 0)
+    if src.version == 4:
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 0, 0, 64, 17, 0,
+                             src.packed, dst.packed)
+        header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
+    else:
+        header = struct.pack("!IHBB16s16s", 6 << 28, length, 17, 64, src.packed, dst.packed)
+        pseudo = src.packed + dst.packed + struct.pack("!II", length, 17)
+        udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp + payload) or 0xFFFF)
+    return header + udp + payload
+
+
+class Packets:
+    """The namespaces, a listener in each, and the sockets that are kept."""
+
+    def __init__(self, hub, names):
+        self.names = names
+        self.hub = names[hub]
+        self.kept = {}
+        self.count = 0
+        self.listeners = {}
+        self.sinks = []
+        enter_netns(self.hub)
+        for name in names:
+            with self.inside(name):
+                sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+                attach_filter(sock)
+                sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+                sock.setblocking(False)
+                self.listeners[sock] = name
+                # So that no port is unreachable: nothing of ours is answered.
+                sink = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+                sink.bind(("::", PORT))
+                self.sinks.append(sink)
+
+    def inside(self, name):
+        return netns(self.names[name], self.hub)
+
+    def payload(self):
+        self.count += 1
+        return struct.pack("!8sQ", b"wgvia\0\0\0", self.count)
+
+    @staticmethod
+    def errors():
+        """The packets that the hub's devices counted as errors, each way."""
+        received = sent = 0
+        with open("/proc/self/net/dev", encoding="ascii") as file:
+            for line in file.readlines()[2:]:
+                fields = line.split(":")[1].split()
+                received += int(fields[2])
+                sent += int(fields[10])
+        return received, sent
+
+    def received(self, payload):
+        """The names of those that have received it by now."""
+        found = []
+        for sock, name in self.listeners.items():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    data, address = sock.recvfrom(4096)
+                    if data.endswith(payload) and address[0] != "lan":
+                        found.append(name)
+        return found
+
+    def fate(self, payload, sender=None, count_sent=False, before=(0, 0)):
+        """Wait until it is known what became of a packet."""
+        poll = select.poll()
+        for sock in self.listeners:
+            poll.register(sock, select.POLLIN)
+        if sender:
+            poll.register(sender, 0)
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            poll.poll(5)
+            errors = self.errors()
+            if found := self.received(payload):
+                return ",".join(found)
+            if sender and (error := icmp_error(sender)):
+                return error
+            if errors[0] > before[0] or (count_sent and errors[1] > before[1]):
+                return "dropped"
+        return "nobody"
+
+    def send_on(self, sock):
+        payload = self.payload()
+        before = self.errors()
+        try:
+            sock.send(payload)
+        except OSError as err:
+            return errno.errorcode[err.errno]
+        return self.fate(payload, sender=sock, before=before)
+
+    def socket(self, name, dst, *options):
+        """A connected UDP socket in a namespace, to which no ICMP error sticks."""
+        options = dict(option.split("=", 1) for option in options)
+        dst = ipaddress.ip_address(dst)
+        v6 = dst.version == 6
+        with self.inside(name):
+            sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+            scope = socket.if_nametoindex(options["dev"]) if "dev" in options else 0
+        try:
+            if "dev" in options:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE,
+                                options["dev"].encode())
+            if "mark" in options:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, int(options["mark"], 0))
+            if "tos" in options:
+                if v6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TCLASS, int(options["tos"], 0))
+                else:
+                    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, int(options["tos"], 0))
+            if "src" in options:
+                sock.bind((options["src"], 0))
+            if v6:
+                sock.connect((str(dst), PORT, 0, scope))
+            else:
+                sock.connect((str(dst), PORT))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    # --- commands ----------------------------------------------------------
+
+    def send(self, *args):
+        with self.socket(*args) as sock:
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+            else:
+                sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+            return self.send_on(sock)
+
+    def open(self, key, *args):
+        self.kept[key] = self.socket(*args)
+        return "open"
+
+    def again(self, key):
+        return self.send_on(self.kept[key])
+
+    def close(self, key):
+        self.kept.pop(key).close()
+        return "closed"
+
+    def forge(self, name, dev, src, dst):
+        src, dst = ipaddress.ip_address(src), ipaddress.ip_address(dst)
+        payload = self.payload()
+        protocol = ETH_P_IPV6 if src.version == 6 else ETH_P_IP
+        with self.inside(name):
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        with sock:
+            before = self.errors()
+            try:
+                sock.sendto(forged(src, dst, payload), (dev, protocol))
+            except OSError as err:
+                return errno.errorcode[err.errno]
+            return self.fate(payload, count_sent=self.names[name] == self.hub, before=before)
+
+    def spread(self, count, *args):
+        fates = collections.Counter(self.send(*args) for _ in range(int(count)))
+        return " ".join(f"{fate}={fates[fate]}" for fate in sorted(fates))
+
+    def command(self, verb, *args):
+        commands = {"send": self.send, "open": self.open, "again": self.again,
+                    "close": self.close, "forge": self.forge, "spread": self.spread}
+        self.received(b"")
+        try:
+            return commands[verb](*args)
+        except OSError as err:
+            return errno.errorcode.get(err.errno, str(err))
+
+
+def icmp_error(sock):
+    """Type and code of the ICMP error in the error queue, or an empty string."""
+    try:
+        _, controls, _, _ = sock.recvmsg(4096, 1024, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return ""
+    for _, _, data in controls:
+        _, origin, kind, code = struct.unpack_from("=IBBB", data)
+        if origin in (SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6):
+            return f"icmp {kind}/{code}"
+    return ""
+
+
+def main():
+    names = dict(arg.split("=", 1) for arg in sys.argv[2:])
+    packets = Packets(sys.argv[1], names)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(packets.command(*line.split()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

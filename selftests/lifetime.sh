@@ -1,0 +1,257 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Devices, namespaces and the module come and go: the routes of what goes go with
+# it, the module stays while a nexthop uses it and else goes, and nothing is left.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+MODE=auto
+
+# One route of each kind, through peer 2 and peer 3
+add_routes()
+{
+	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add 10.3.0.0/16 nexthop dev hub via-wgpeer "${KEY[2]}" \
+		nexthop dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route add fd02::/48 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add fd03::/48 nexthop dev hub via-wgpeer "${KEY[2]}" \
+		nexthop dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub nexthop add id 1 dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route add 10.4.0.0/16 nhid 1
+	check ip_hub -6 nexthop add id 2 dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route add fd04::/48 nhid 2
+	check_show "nexthops of these routes" .nexthops 8
+}
+
+check_no_routes()
+{
+	check_eq "IPv4 routes" "" "$(routes 4)"
+	check_eq "IPv6 routes" "" "$(routes 6)"
+	check_eq "nexthop objects" "" "$(ip_hub nexthop show)"
+}
+
+check_module_idle()
+{
+	busywait module_idle ||
+		fail "the module is still referred to: $(cat /sys/module/wgvia/refcnt)"
+}
+
+warm_up()
+{
+	local i
+
+	for i in 1 2 3; do
+		check_send "p$i" hub "10.0.0.$i"
+	done
+}
+
+device_deleted()
+{
+	local no_device="hub: no such device: list those there are with ip link show type wireguard"
+
+	add_routes
+	check_send p2 hub 10.2.0.1
+	check ip_hub link del hub
+	check_no_routes
+	check_fails "wgvia: $no_device" in_hub wgvia show hub
+	check_eq "devices" "[]" "$(in_hub wgvia show -j)"
+	check_module_idle
+
+	add_hub_device
+	check_eq "the next device of this name" \
+		'{"mode":"off","active":false,"nexthops":0,"bindings":[],"counted":0}' \
+		"$(show '{mode, active, nexthops, bindings, counted: ([.counters[]] | add)}')"
+	warm_up
+}
+
+# Its routes go, its mode stays.
+device_moved()
+{
+	local i
+
+	add_routes
+	check_send p2 hub 10.2.0.1
+	in_hub wgvia set hub mode on || fail "wgvia set fails"
+	check ip_hub link set hub netns "$away"
+	check_no_routes
+	check_eq "devices that the hub has" "[]" "$(in_hub wgvia show -j)"
+	check_eq "the device where it is now" '["hub","on",true,0,[]]' \
+		"$(ip netns exec "$away" wgvia show -j | jq -c '.[0] |
+			[.ifname, .mode, .active, .nexthops, .bindings]')"
+	check_module_idle
+
+	ip -n "$away" -batch - <<-END
+		link set hub up
+		address add 10.0.0.254/24 dev hub
+		address add fd00::fe/64 dev hub
+		route add 10.2.0.0/16 dev hub via-wgpeer ${KEY[2]}
+		route add fd02::/48 dev hub via-wgpeer ${KEY[3]}
+	END
+	check_send p2 away 10.2.0.1
+	check_send p3 away fd02::1
+	check_forge away p2 wg0 10.2.0.1 10.0.0.254
+	check_forge away p3 wg0 fd02::1 fd00::fe
+	check_eq "bindings in its new namespace" "K2 1 true K3 1 true" \
+		"$(ip netns exec "$away" wgvia show -j hub |
+			jq -r '[.[0].bindings[] | "\(.key) \(.nexthops) \(.present)"] | join("\n")' |
+			names | sort | paste -sd ' ')"
+
+	check ip -n "$away" link set hub netns "$hub"
+	check_eq "routes left behind" "" "$(ip -n "$away" route show; ip -n "$away" -6 route show)"
+	check ip_hub link del hub
+	add_hub_device
+	warm_up
+}
+
+namespace_deleted()
+{
+	local gone=gone-$NETNS_SUFFIX before i
+
+	before=$(cat /sys/module/wgvia/refcnt)
+	for i in 1 2 3; do
+		check ip netns add "$gone"
+		ip -n "$gone" -batch - <<-END || fail "ip -batch fails"
+			link set lo up
+			link add wg0 type wireguard
+			link set wg0 up
+			address add 10.0.0.1/24 dev wg0
+			address add fd00::1/64 dev wg0
+		END
+		ip netns exec "$gone" wg set wg0 private-key /dev/stdin peer "${KEY[2]}" \
+			allowed-ips 10.0.0.2/32 <<<"${PRIVATE[0]}"
+		check ip netns exec "$gone" wgvia set wg0 mode on
+		ip -n "$gone" -batch - <<-END || fail "ip -batch fails"
+			route add 10.2.0.0/16 dev wg0 via-wgpeer ${KEY[2]}
+			route add 10.3.0.0/16 via 10.0.0.2 dev wg0
+			route add fd02::/48 dev wg0 via-wgpeer ${KEY[2]}
+			route append fd02::/48 dev wg0 via-wgpeer ${KEY[2]} metric 7
+			nexthop add id 1 dev wg0 via-wgpeer ${KEY[2]}
+			route add 10.4.0.0/16 nhid 1
+		END
+		check_eq "nexthops in the namespace" 4 \
+			"$(ip netns exec "$gone" wgvia show -j wg0 | jq '.[0].nexthops')"
+		[[ $(cat /sys/module/wgvia/refcnt) -gt $before ]] ||
+			fail "no reference to the module"
+		check ip netns del "$gone"
+	done
+	check_module_idle
+	check_send p2 hub 10.0.0.2
+}
+
+UNLOAD_REFUSED="rmmod: ERROR: Module wgvia is in use"
+
+# unload_refused ADD -- DEL
+unload_refused()
+{
+	local add=() del
+
+	while [[ $1 != -- ]]; do
+		add+=("$1")
+		shift
+	done
+	shift
+	del=("$@")
+
+	check ip_hub "${add[@]}"
+	check_fails "$UNLOAD_REFUSED" rmmod wgvia
+	check_show "active after that" .active true
+	check ip_hub "${del[@]}"
+	check_module_idle
+	check rmmod wgvia
+	check_eq "loaded modules" "" "$(lsmod | grep ^wgvia)"
+	check modprobe wgvia
+}
+
+unload_with_traffic_on_route()
+{
+	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	check_fails "$UNLOAD_REFUSED" rmmod wgvia
+	check_send p2 hub 10.2.0.1
+	check_forge hub p2 wg0 10.2.0.1 10.0.0.254
+	check_forge dropped p1 wg0 10.2.0.1 10.0.0.254
+}
+
+# AllowedIPs give 10.3.0.0/16 and fd03::/48 to peer 1, the gateways are peer 2's.
+unload_falls_back()
+{
+	set_mode on
+	check ip_hub route add 10.3.0.0/16 via 10.0.0.2 dev hub
+	check ip_hub route add fd03::/48 via fd00::2 dev hub
+	packets open s hub 10.3.0.1
+	packets again s
+	check_eq "sent with the module" p2 "$REPLY"
+	check_send p2 hub fd03::1
+	check_forge dropped p1 wg0 10.3.0.1 10.0.0.254
+	check rmmod wgvia
+	packets again s
+	check_eq "sent without the module" p1 "$REPLY"
+	check_send p1 hub fd03::1
+	check_forge hub p1 wg0 10.3.0.1 10.0.0.254
+	check_forge dropped p2 wg0 fd03::1 fd00::fe
+	check modprobe wgvia
+	check_show "a module that is loaded again" \
+		'[.mode, .active, ([.counters[]] | add)]' '["off",false,0]'
+	packets again s
+	check_eq "sent with the module loaded again" p1 "$REPLY"
+	set_mode on
+	packets again s
+	check_eq "sent in mode on" p2 "$REPLY"
+	packets close s
+}
+
+loaded() { [[ -d /sys/module/wgvia ]]; }
+
+loads_itself()
+{
+	check rmmod wgvia
+	check_warns "$W2" ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	loaded || fail "a route does not load the module"
+	check ip_hub route del 10.2.0.0/16
+	check_module_idle
+	check rmmod wgvia
+	check_warns "$W2" ip_hub -6 nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	loaded || fail "a nexthop object does not load the module"
+	check ip_hub nexthop del id 1
+	check_module_idle
+	check rmmod wgvia
+	check_show "what the tool shows" .mode off
+	loaded || fail "the tool does not load the module"
+}
+
+# The same peer with the module and without it: nobody may notice.
+unload_under_traffic()
+{
+	local unloads=0
+
+	transfer_start 2 10.0.0.2 32
+	while transfer_runs; do
+		set_mode on
+		check rmmod wgvia
+		unloads=$((unloads + 1))
+	done
+	[[ $unloads -ge 2 ]] || fail "only $unloads times unloaded"
+	transfer_end
+}
+
+setup_hub 3 away
+set_mode $MODE
+
+test_add "a device is deleted" device_deleted
+test_add "a device moves to another namespace and back" device_moved
+test_add "a namespace is deleted with routes in it" namespace_deleted
+test_add "unload is refused while an IPv4 route uses it" unload_refused \
+	route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}" -- route del 10.2.0.0/16
+test_add "unload is refused while an IPv6 route uses it" unload_refused \
+	route add fd02::/48 dev hub via-wgpeer "${KEY[2]}" -- route del fd02::/48
+test_add "unload is refused while an IPv4 nexthop object uses it" unload_refused \
+	nexthop add id 1 dev hub via-wgpeer "${KEY[2]}" -- nexthop del id 1
+test_add "unload is refused while an IPv6 nexthop object uses it" unload_refused \
+	-6 nexthop add id 1 dev hub via-wgpeer "${KEY[2]}" -- nexthop del id 1
+test_add "a refused unload changes nothing" unload_with_traffic_on_route
+test_add "after an unload AllowedIPs decide at once" unload_falls_back
+test_add "the module loads when it is needed" loads_itself
+test_add "unload and load under traffic lose no connection" unload_under_traffic
+
+tests_run

@@ -1,0 +1,172 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The source filter "device": a source is accepted from the peer to which the
+# longest prefix that has a nexthop on the device leads, whatever AllowedIPs and
+# the routes through other devices say.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+MODE=on
+
+family()
+{
+	if [[ $1 == 4 ]]; then
+		hub_addr=10.0.0.254 nobodys=198.51.100.1
+		short=10.0.0.0/9 prefix=10.2.0.0/16 longer=10.2.3.0/24 host=10.2.3.4/32
+		in_short=10.1.2.3 in_prefix=10.2.1.1 in_longer=10.2.3.3 in_host=10.2.3.4
+		peer2=10.0.0.2
+	else
+		hub_addr=fd00::fe nobodys=2001:db8::1
+		short=fd02::/16 prefix=fd02::/48 longer=fd02:0:0:3::/64 host=fd02:0:0:3::4/128
+		in_short=fd02:1::1 in_prefix=fd02::1 in_longer=fd02:0:0:3::3 in_host=fd02:0:0:3::4
+		peer2=fd00::2
+	fi
+}
+
+# check_source SOURCE COUNTER PEER|none: from this peer alone it is accepted, by
+# COUNTER; without PEER it is dropped by COUNTER, whoever sends it
+check_source()
+{
+	local i
+
+	count_from_now
+	for i in 1 2 3; do
+		if [[ p$i == "$3" ]]; then
+			check_forge hub "p$i" wg0 "$1" "$hub_addr"
+		else
+			check_forge dropped "p$i" wg0 "$1" "$hub_addr"
+		fi
+	done
+	if [[ $3 == none ]]; then
+		check_counters "$2=3"
+	else
+		check_counters "$2=1" rx-drop-peer=2
+	fi
+}
+
+default_route()
+{
+	family "$1"
+	check_source "$nobodys" rx-drop-noroute none
+	check ip_hub "-$1" route add default dev hub via-wgpeer "${KEY[2]}"
+	check_source "$nobodys" rx-wgpeer p2
+	check_source "$in_short" rx-wgpeer p2
+	check_source "$peer2" rx-onlink p2
+	check ip_hub "-$1" route del default
+	check_source "$nobodys" rx-drop-noroute none
+}
+
+overlapping()
+{
+	family "$1"
+	check ip_hub route add "$short" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route add "$longer" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$host" dev hub
+	check_source "$in_short" rx-wgpeer p2
+	check_source "$in_prefix" rx-wgpeer p3
+	check_source "$in_longer" rx-wgpeer p2
+	check_source "$in_host" rx-onlink p1
+	check ip_hub route del "$longer"
+	check_source "$in_longer" rx-wgpeer p3
+	check ip_hub route del "$prefix"
+	check_source "$in_longer" rx-wgpeer p2
+}
+
+# AllowedIPs of peer 1 are no permit without a route.
+no_route()
+{
+	family "$1"
+	check_source "$in_prefix" rx-drop-noroute none
+	set_mode off
+	check_forge hub p1 wg0 "$in_prefix" "$hub_addr"
+	set_mode on
+	check_source "$in_prefix" rx-drop-noroute none
+}
+
+# A route that leads to no peer accepts from none.
+absent_peer()
+{
+	family "$1"
+	check_warns "$W1" ip_hub route add "$prefix" dev hub via-wgpeer "$(wg genkey | wg pubkey)"
+	check_source "$in_prefix" rx-drop-peer none
+}
+
+not_unicast()
+{
+	local type
+
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	for type in blackhole unreachable prohibit; do
+		check ip_hub route add "$type" "$longer"
+		check_source "$in_longer" rx-drop-noroute none
+		check_source "$in_prefix" rx-wgpeer p2
+		check ip_hub route del "$type" "$longer"
+	done
+	check ip_hub route add local "$longer" dev hub
+	check_source "$in_longer" rx-drop-noroute none
+	check ip_hub route del local "$longer" dev hub table local
+	check_source "$in_longer" rx-wgpeer p2
+	# The hub's own address, which no peer has
+	check_source "$hub_addr" rx-drop-noroute none
+	[[ $1 == 6 ]] || check_source 10.0.0.255 rx-drop-noroute none
+}
+
+martian()
+{
+	local source
+
+	family "$1"
+	check ip_hub "-$1" route add default dev hub via-wgpeer "${KEY[2]}"
+	if [[ $1 == 4 ]]; then
+		set -- 224.0.0.1 239.255.255.250 255.255.255.255 0.0.0.0 127.0.0.1 127.8.8.8
+	else
+		set -- ff02::1 ff0e::1234 :: ::1
+	fi
+	for source in "$@"; do
+		check_source "$source" rx-drop-source none
+	done
+}
+
+# What the hub itself would do to reply is not asked: that is filter strict.
+other_devices()
+{
+	family "$1"
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 100
+	check ip_hub route add "$longer" dev other
+	check_source "$in_longer" rx-wgpeer p2
+	check ip_hub route add "$prefix" dev other metric 1
+	check_source "$in_prefix" rx-wgpeer p2
+	check ip_hub "-$1" route add default dev other metric 1
+	check_source "$nobodys" rx-drop-noroute none
+	check ip_hub link del other
+}
+
+link_local()
+{
+	hub_addr=fe80::fe
+	check_source fe80::2 rx-onlink p2
+	check_source fe80::77 rx-drop-peer none
+	check ip_hub route add fe80::77/128 dev hub via-wgpeer "${KEY[3]}"
+	check_source fe80::77 rx-wgpeer p3
+}
+
+for f in 4 6; do
+	test_add "IPv$f: a default route" default_route $f
+	test_add "IPv$f: the longest of overlapping prefixes" overlapping $f
+	test_add "IPv$f: no route, whatever AllowedIPs say" no_route $f
+	test_add "IPv$f: a route to an absent peer" absent_peer $f
+	test_add "IPv$f: routes that are not unicast" not_unicast $f
+	test_add "IPv$f: sources that no reply could go to" martian $f
+	test_add "IPv$f: routes through other devices do not count" other_devices $f
+done
+test_add "IPv6: link-local sources" link_local
+
+setup_hub 3
+set_mode $MODE
+tests_run

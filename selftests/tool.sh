@@ -1,0 +1,186 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The tool wgvia as its users meet it: words, exit status, JSON, permissions.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+NEEDS_ADMIN=": this needs CAP_NET_ADMIN in the user namespace that owns the network namespace, try as root"
+LIST_THEM=": list those there are with ip link show type wireguard"
+
+# wgvia_fails STATUS TEXT ARG...: exactly so
+wgvia_fails()
+{
+	local status=$1 text=$2 out
+	shift 2
+
+	out=$(in_hub wgvia "$@" 2>&1)
+	check_eq "exit status of: wgvia $*" "$status" $?
+	check_eq "what it says" "wgvia: $text" "$out"
+}
+
+# wgvia_usage ARG...: status 2, a word about what is wrong, and no change
+wgvia_usage()
+{
+	local out before
+
+	before=$(show '[.mode, .filter]')
+	out=$(in_hub wgvia "$@" 2>&1 >/dev/null)
+	check_eq "exit status of: wgvia $*" 2 $?
+	[[ $out == "wgvia: "* ]] || fail "wgvia $* says: $out"
+	check_eq "mode and filter" "$before" "$(show '[.mode, .filter]')"
+}
+
+usage()
+{
+	wgvia_usage frobnicate
+	wgvia_usage set
+	wgvia_usage set hub
+	wgvia_usage set hub mode
+	wgvia_usage set hub mode sometimes
+	wgvia_usage set hub filter
+	wgvia_usage set hub filter loose
+	wgvia_usage set hub mode on mode off
+	wgvia_usage set hub mode on filter strict mode off
+	wgvia_usage set hub mode on frobnicate
+	wgvia_usage set hub frobnicate on
+	wgvia_usage set a-name-too-long-for-a-device mode on
+	wgvia_usage show hub frobnicate
+	wgvia_usage show --frobnicate
+}
+
+refused()
+{
+	wgvia_fails 1 "none: no such device$LIST_THEM" show none
+	wgvia_fails 1 "none: no such device$LIST_THEM" show -j none
+	wgvia_fails 1 "none: no such device$LIST_THEM" set none mode on
+	wgvia_fails 1 "ul: not a WireGuard device$LIST_THEM" show ul
+	wgvia_fails 1 "ul: not a WireGuard device$LIST_THEM" set ul filter none
+}
+
+set_them()
+{
+	local words
+
+	for words in "mode on" "filter strict" "mode auto filter none" "filter device mode off" \
+		"mode off"; do
+		# shellcheck disable=SC2086 # words
+		check in_hub wgvia set hub $words
+		case $words in
+		"mode on") check_show "after $words" '[.mode, .filter]' '["on","device"]' ;;
+		"filter strict") check_show "after $words" '[.mode, .filter]' '["on","strict"]' ;;
+		"mode auto filter none")
+			check_show "after $words" '[.mode, .filter]' '["auto","none"]' ;;
+		*) check_show "after $words" '[.mode, .filter]' '["off","device"]' ;;
+		esac
+	done
+}
+
+json()
+{
+	set_mode auto
+	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add fd02::/48 dev hub via-wgpeer "${KEY[1]}"
+	check ip_hub route add fd03::/48 dev hub via-wgpeer "${KEY[1]}"
+	check_send p2 hub 10.2.0.1
+	check_eq "one device" 1 "$(in_hub wgvia show -j hub | jq length)"
+	check_show "the device without its counters and bindings" \
+		'del(.counters, .bindings)' \
+		"{\"ifindex\":$(in_hub cat /sys/class/net/hub/ifindex),\"ifname\":\"hub\",\"mode\":\"auto\",\"filter\":\"device\",\"active\":true,\"nexthops\":3}"
+	check_eq "bindings" 'K1 {"nexthops":2,"present":true}
+K2 {"nexthops":1,"present":true}' \
+		"$(show '.bindings[] | "\(.key) \(del(.key) | tojson)"' | names | sort)"
+	check_show "the counters' names" '.counters | keys_unsorted | join(" ")' \
+		"tx_wgpeer tx_gateway_wgpeer tx_gateway_allowedips tx_onlink tx_drop_wgpeer tx_drop_gateway tx_drop_onlink tx_drop_noroute rx_wgpeer rx_gateway_wgpeer rx_gateway_allowedips rx_onlink rx_unfiltered rx_drop_noroute rx_drop_device rx_drop_peer rx_drop_source"
+	check_show "the counters' values" '[.counters[] | type] | unique' '["number"]'
+	set_mode off
+}
+
+for_people()
+{
+	local out
+
+	new_key 9
+	set_mode on
+	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	check_warns "$W1" ip_hub route add 10.3.0.0/16 dev hub via-wgpeer "${KEY[9]}"
+	out=$(in_hub wgvia show hub | names)
+	[[ $out == "hub: mode on, filter device, active"$'\n'* ]] || fail "first line of: $out"
+	[[ $out == *"nexthops that name a peer: 2"* ]] || fail "number of nexthops in: $out"
+	grep -qE '^ +K2 +1$' <<<"$out" || fail "the binding of K2 in: $out"
+	grep -qE '^ +K9 +1, not on the device yet$' <<<"$out" || fail "the binding of K9 in: $out"
+	set_mode off
+}
+
+several_devices()
+{
+	check ip_hub link add hub2 type wireguard
+	check in_hub wgvia set hub2 mode on
+	check_eq "devices" "hub off
+hub2 on" "$(in_hub wgvia show -j | jq -r '.[] | "\(.ifname) \(.mode)"' | sort)"
+	check_eq "of one device" hub2 "$(in_hub wgvia show -j hub2 | jq -r '.[].ifname')"
+	check ip_hub link del hub2
+	check_eq "devices of a namespace without" "[]" "$(in_peer_ul wgvia show -j)"
+	check_eq "the same for people" "" "$(in_peer_ul wgvia show)"
+}
+
+in_peer_ul() { ip netns exec "$ul" "$@"; }
+
+AS_NOBODY=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+
+unprivileged()
+{
+	check_fails "wgvia: hub: Operation not permitted$NEEDS_ADMIN" \
+		in_hub "${AS_NOBODY[@]}" wgvia show hub
+	check_fails "wgvia: Operation not permitted$NEEDS_ADMIN" \
+		in_hub "${AS_NOBODY[@]}" wgvia show
+	check_fails "wgvia: hub: Operation not permitted$NEEDS_ADMIN" \
+		in_hub "${AS_NOBODY[@]}" wgvia set hub mode on
+	check_show "mode" .mode off
+	# Root of a user namespace of its own, in the hub's network namespace
+	check_fails "wgvia: hub: Operation not permitted$NEEDS_ADMIN" \
+		in_hub "${AS_NOBODY[@]}" unshare -Ur wgvia set hub mode on
+	check_show "mode" .mode off
+}
+
+one_capability()
+{
+	local as=("${AS_NOBODY[@]}" --inh-caps +net_admin --ambient-caps +net_admin)
+
+	check in_hub "${as[@]}" wgvia set hub mode on
+	check_eq "mode" on "$(in_hub "${as[@]}" wgvia show -j hub | jq -r '.[0].mode')"
+	set_mode off
+}
+
+# An unprivileged user in namespaces of its own has all of it.
+user_namespace()
+{
+	local out
+
+	# shellcheck disable=SC2016 # expanded inside
+	out=$("${AS_NOBODY[@]}" unshare -Urn bash -ec '
+		ip link add wg0 type wireguard
+		wg set wg0 peer "$0"
+		ip link set wg0 up
+		wgvia set wg0 mode on
+		ip route add 10.2.0.0/16 dev wg0 via-wgpeer "$0"
+		ip -6 route add fd02::/48 dev wg0 via-wgpeer "$0"
+		wgvia show -j wg0' "${KEY[2]}" 2>&1) || fail "$out"
+	check_eq "what it shows" '["on",true,2]' \
+		"$(jq -c '.[0] | [.mode, .active, .nexthops]' <<<"$out" 2>&1)"
+}
+
+test_add "a wrong command line" usage
+test_add "a wrong device" refused
+test_add "set" set_them
+test_add "show for programs" json
+test_add "show for people" for_people
+test_add "show of several devices and of none" several_devices
+test_add "not without CAP_NET_ADMIN" unprivileged
+test_add "with CAP_NET_ADMIN and nothing else" one_capability
+test_add "in a user namespace of one's own" user_namespace
+
+setup_hub 2
+set_mode off
+tests_run
