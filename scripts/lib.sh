@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 #
 # What the scripts share: where things are, messages, root, stamps. Sourced.
 
@@ -53,10 +53,17 @@ make_dirs() {
 	done
 }
 
-# One build at a time in one build folder; guests and tests do not take it.
+# One build at a time in one build folder.
 lock() {
 	exec 9>"$build/.lock"
 	flock -n 9 || { say "another build runs in $build, waiting for it"; flock 9; }
+}
+
+# guests shared|exclusive: guests share the root, whoever changes it waits for
+# them to end.
+guests() {
+	exec 8>"$build/.guests"
+	if [[ $1 == shared ]]; then flock -s 8; else flock 8; fi
 }
 
 # digest PATH...: one hash of the names and contents of files and folders.
@@ -83,7 +90,7 @@ step() {
 	say "$name: $what"
 	rm -f "$build/stamp/$name"
 	start=$SECONDS
-	if ! "$@" >"$log" 2>&1 9>&-; then
+	if ! "$@" >"$log" 2>&1; then
 		own "$log"
 		tail -n 40 "$log" >&2
 		die "$name failed, the whole of it is in $log"
@@ -113,7 +120,8 @@ kernel_install() { echo "$build/kernel-$1/install"; }
 # The module's source files, relative to the top; not what a build of the
 # module in the tree itself (KDIR=) has left there.
 module_files() {
-	(cd "$top" && find Kbuild ./*.rs ./*.[ch] include -type f ! -name '*.mod.c' 2>/dev/null || true)
+	(cd "$top" && find Kbuild ./*.rs sys netlink/generated include -type f \
+		! -name '*.o' ! -name '.*' ! -name 'bindings_generated.rs' ! -name shims.c)
 }
 
 # vng_command NAME: virtme-ng's command line to boot the kernel NAME, a word a
