@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds everything that a guest needs, and runs guests; with KDIR= only the
+# module, for that kernel. The kernel's build reads Kbuild, not this file.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := $(if $(KDIR),modules,all)
+MAKEFLAGS += --no-print-directory
+
+KERNEL ?= base
+BUILD ?= $(CURDIR)/build
+export KERNEL BUILD KSRC WGVIA_MIRROR
+
+ifneq ($(KDIR),)
+
+.PHONY: modules modules_install clean
+
+modules modules_install:
+	@scripts/check-kdir '$(KDIR)'
+	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $@
+
+clean:
+	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $@
+
+else
+
+.PHONY: all kernel check demo shell clean help
+
+all:
+	@scripts/build
+
+kernel:
+	@scripts/build kernel
+
+demo: all
+	@scripts/vm -- scripts/demo
+
+check: all
+	@scripts/check $(TESTS)
+
+shell: all
+	@scripts/vm
+
+clean:
+	@scripts/clean
+
+help:
+	@cat scripts/help.txt
+
+endif
