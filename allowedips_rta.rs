@@ -136,7 +136,11 @@ fn resolve<'p>(
 ///
 /// The nexthop is the one that the FIB lookup which routed the packet chose. A packet that none
 /// has routed, or one for another device, is routed here, on this device.
-pub(crate) fn select_peer(device: &Device, dev: &WgDevice<'_>, packet: &Packet<'_>) -> Option<Peer> {
+pub(crate) fn select_peer(
+    device: &Device,
+    dev: &WgDevice<'_>,
+    packet: &Packet<'_>,
+) -> Option<Peer> {
     let path = packet.path();
     let nexthop = packet.nexthop(dev.netdev()).or_else(|| {
         let route = Flow::of(packet, dev.netdev()).lookup(path)?;

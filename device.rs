@@ -261,11 +261,7 @@ impl Device {
     }
 
     /// The binding of `key`, with `change` applied to its entry.
-    fn with_entry(
-        &self,
-        key: &PublicKey,
-        change: impl FnOnce(&mut Entry),
-    ) -> Option<Arc<Binding>> {
+    fn with_entry(&self, key: &PublicKey, change: impl FnOnce(&mut Entry)) -> Option<Arc<Binding>> {
         let mut bindings = self.bindings.lock();
         let entry = bindings.get_mut(key)?;
         change(entry);
@@ -275,7 +271,11 @@ impl Device {
     /// The binding of `key`, for one more state, made if there is none. Process context.
     ///
     /// Fails with `ENOMEM`.
-    pub(crate) fn bind(self: &Arc<Self>, dev: &WgDevice<'_>, key: &PublicKey) -> Result<Arc<Binding>> {
+    pub(crate) fn bind(
+        self: &Arc<Self>,
+        dev: &WgDevice<'_>,
+        key: &PublicKey,
+    ) -> Result<Arc<Binding>> {
         let tracking = self.tracking.lock();
         if let Some(binding) = self.with_entry(key, |entry| entry.states += 1) {
             return Ok(binding);

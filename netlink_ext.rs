@@ -57,10 +57,7 @@ fn named_device<'r>(request: &'r Request<'_>, rtnl: &'r Rtnl) -> Result<WgDevice
     wireguard_device(dev, request)
 }
 
-fn wireguard_device<'r>(
-    dev: Option<&'r NetDevice>,
-    request: &Request<'_>,
-) -> Result<WgDevice<'r>> {
+fn wireguard_device<'r>(dev: Option<&'r NetDevice>, request: &Request<'_>) -> Result<WgDevice<'r>> {
     let dev = dev.ok_or_else(|| {
         request.extack().set(c"no such device");
         ENODEV
@@ -132,7 +129,9 @@ pub(crate) fn device_set(request: &Request<'_>) -> Result {
     let mode = request.u32(abi::WGVIA_A_DEVICE_MODE);
     let filter = request.u32(abi::WGVIA_A_DEVICE_FILTER);
     if mode.is_none() && filter.is_none() {
-        request.extack().set(c"nothing to set: give a mode or a filter");
+        request
+            .extack()
+            .set(c"nothing to set: give a mode or a filter");
         return Err(EINVAL);
     }
     let mode = mode.map(Mode::try_from).transpose()?;

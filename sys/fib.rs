@@ -6,8 +6,7 @@
 //! [`include/net/ip6_fib.h`](srctree/include/net/ip6_fib.h)
 
 use super::{
-    addr,
-    bindings,
+    addr, bindings,
     netdev::NetDevice,
     nexthop::Nexthop,
     packet::{

@@ -45,16 +45,16 @@ impl<'a> Request<'a> {
 
     /// A `u32` attribute, one of the operation's policy.
     pub(crate) fn u32(&self, attr: u32) -> Option<u32> {
+        let attr = self.attr(attr)?;
         // SAFETY: The policy has checked its length.
-        self.attr(attr)
-            .map(|attr| unsafe { bindings::nla_get_u32(attr) })
+        Some(unsafe { bindings::nla_get_u32(attr) })
     }
 
     /// A string attribute, one of the operation's policy.
     pub(crate) fn string(&self, attr: u32) -> Option<&'a CStr> {
+        let attr = self.attr(attr)?;
         // SAFETY: The policy has checked that it ends with a NUL.
-        self.attr(attr)
-            .map(|attr| unsafe { CStr::from_char_ptr(bindings::nla_data(attr).cast()) })
+        Some(unsafe { CStr::from_char_ptr(bindings::nla_data(attr).cast()) })
     }
 
     /// The network namespace that the request came from.
@@ -130,9 +130,11 @@ impl Message<'_> {
         }
         let result = fill(self);
         // SAFETY: `nest` was started in this message and not yet ended.
-        match result {
-            Ok(()) => _ = unsafe { bindings::nla_nest_end(self.skb, nest) },
-            Err(_) => unsafe { bindings::nla_nest_cancel(self.skb, nest) },
+        unsafe {
+            match result {
+                Ok(()) => _ = bindings::nla_nest_end(self.skb, nest),
+                Err(_) => bindings::nla_nest_cancel(self.skb, nest),
+            }
         }
         result
     }
@@ -165,10 +167,7 @@ impl<'a> Dump<'a> {
     /// # Safety
     ///
     /// The arguments are those of a `dumpit` operation of the family, not yet returned.
-    unsafe fn new(
-        skb: *mut bindings::sk_buff,
-        callback: *mut bindings::netlink_callback,
-    ) -> Self {
+    unsafe fn new(skb: *mut bindings::sk_buff, callback: *mut bindings::netlink_callback) -> Self {
         // INVARIANT: The caller promises it.
         Self {
             skb,
@@ -180,11 +179,9 @@ impl<'a> Dump<'a> {
     /// The request that started it.
     pub(crate) fn request(&self) -> Request<'_> {
         // SAFETY: Valid by the type invariants.
+        let info = unsafe { bindings::genl_info_dump(self.callback) };
         // INVARIANT: The dump keeps the information for as long as it goes on.
-        Request(
-            unsafe { bindings::genl_info_dump(self.callback) },
-            PhantomData,
-        )
+        Request(info, PhantomData)
     }
 
     /// The network namespace that the request came from.
@@ -201,10 +198,7 @@ impl<'a> Dump<'a> {
         }
         // SAFETY: Valid by the type invariants. The context is zeroed before a dump begins, which
         // is a valid `Cursor`, and written by nobody else.
-        unsafe {
-            &mut *(&raw mut (*self.callback).__bindgen_anon_1)
-                .cast::<Cursor>()
-        }
+        unsafe { &mut *(&raw mut (*self.callback).__bindgen_anon_1).cast::<Cursor>() }
     }
 
     /// Adds a message; `EMSGSIZE` if this part of the dump is full and the next goes on from the
@@ -365,9 +359,7 @@ impl Registration {
     /// Registers the family.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: The family is static, and its owner is this module.
-        to_result(unsafe {
-            bindings::genl_register_family(&raw mut bindings::wgvia_nl_family)
-        })?;
+        to_result(unsafe { bindings::genl_register_family(&raw mut bindings::wgvia_nl_family) })?;
         // INVARIANT: Just registered.
         Ok(Self(()))
     }

@@ -38,7 +38,8 @@ const TYPE: u32 = bindings::lwtunnel_encap_types_LWTUNNEL_ENCAP_WGPEER;
 const KEY_ATTR: c_int = bindings::RTA_WGPEER as c_int;
 
 // The state's data, a pointer, has to be aligned.
-const _: () = assert!(offset_of!(bindings::lwtunnel_state, data) % align_of::<*const Binding>() == 0);
+const _: () =
+    assert!(offset_of!(bindings::lwtunnel_state, data) % align_of::<*const Binding>() == 0);
 
 /// Where a state keeps its binding.
 fn data(lwtstate: *const bindings::lwtunnel_state) -> *mut *const Binding {
@@ -89,7 +90,11 @@ unsafe fn key_of(encap: *const bindings::nlattr) -> Option<PublicKey> {
         if usize::from(bindings::nla_len(attr)) != PublicKey::LEN {
             return None;
         }
-        Some(PublicKey::new(bindings::nla_data(attr).cast::<[u8; PublicKey::LEN]>().read()))
+        Some(PublicKey::new(
+            bindings::nla_data(attr)
+                .cast::<[u8; PublicKey::LEN]>()
+                .read(),
+        ))
     }
 }
 
@@ -99,17 +104,22 @@ unsafe fn key_of(encap: *const bindings::nlattr) -> Option<PublicKey> {
 ///
 /// `cfg` is what the FIB of the family passes to `build_state`.
 unsafe fn device_of(family: u32, cfg: *const c_void) -> Result<u32> {
-    // SAFETY: The caller promises it.
     match family {
+        // SAFETY: The caller promises it.
         bindings::AF_INET => Ok(unsafe { (*cfg.cast::<bindings::fib_config>()).fc_oif } as u32),
         bindings::AF_INET6 => {
+            // SAFETY: The caller promises it.
             Ok(unsafe { (*cfg.cast::<bindings::fib6_config>()).fc_ifindex } as u32)
         }
         _ => Err(EAFNOSUPPORT),
     }
 }
 
-/// Process context, under RTNL for IPv4 and nexthop objects, without for IPv6.
+/// Makes a state. Process context, under RTNL for IPv4 and nexthop objects, without for IPv6.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn build_state(
     net: *mut bindings::net,
     encap: *mut bindings::nlattr,
@@ -158,12 +168,21 @@ unsafe extern "C" fn build_state(
     })
 }
 
-/// Any context but hard interrupts.
+/// Ends a state. Any context but hard interrupts.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn destroy_state(lwtstate: *mut bindings::lwtunnel_state) {
     // SAFETY: `build_state` put it there, and this is called once for each state.
     binding::release(unsafe { Arc::from_raw(data(lwtstate).read()) });
 }
 
+/// Writes the key into a message.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn fill_encap(
     skb: *mut bindings::sk_buff,
     lwtstate: *mut bindings::lwtunnel_state,
@@ -179,11 +198,21 @@ unsafe extern "C" fn fill_encap(
     }
 }
 
+/// What `fill_encap` takes.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn get_encap_size(_lwtstate: *mut bindings::lwtunnel_state) -> c_int {
     // SAFETY: Only calculates.
     unsafe { bindings::nla_total_size(PublicKey::LEN as c_int) }
 }
 
+/// Compares two states; 0 if they are equal.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn cmp_encap(
     a: *mut bindings::lwtunnel_state,
     b: *mut bindings::lwtunnel_state,
@@ -198,6 +227,11 @@ unsafe extern "C" fn cmp_encap(
     c_int::from(!same)
 }
 
+/// Compares a state with an attribute.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn match_encap(
     lwtstate: *const bindings::lwtunnel_state,
     encap: *const bindings::nlattr,
@@ -210,6 +244,11 @@ unsafe extern "C" fn match_encap(
     }
 }
 
+/// Counts a nexthop.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn nexthop_link(lwtstate: *mut bindings::lwtunnel_state) {
     // SAFETY: The FIB passes a valid state.
     if let Some(binding) = unsafe { binding(lwtstate) } {
@@ -217,6 +256,11 @@ unsafe extern "C" fn nexthop_link(lwtstate: *mut bindings::lwtunnel_state) {
     }
 }
 
+/// Counts a nexthop no more.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn nexthop_unlink(lwtstate: *mut bindings::lwtunnel_state) {
     // SAFETY: The FIB passes a valid state.
     if let Some(binding) = unsafe { binding(lwtstate) } {

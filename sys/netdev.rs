@@ -138,7 +138,6 @@ impl NetDevice {
         // INVARIANT: The reference was just taken.
         NetDeviceRef(NonNull::from(self))
     }
-
 }
 
 /// A counted reference to a device, which keeps its memory but not its registration.

@@ -60,6 +60,11 @@ impl<T: DeviceGone> DeviceNotifier<T> {
         })
     }
 
+    /// [`DeviceGone::device_gone`] for the notifier chain.
+    ///
+    /// # Safety
+    ///
+    /// Called by the netdevice notifier chain.
     unsafe extern "C" fn call(
         _block: *mut bindings::notifier_block,
         event: usize,

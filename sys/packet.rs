@@ -129,9 +129,7 @@ impl<'p> Packet<'p> {
         match self.source {
             IpAddr::V4(_) => 0,
             // SAFETY: By the type invariants there is an IPv6 header.
-            IpAddr::V6(_) => unsafe {
-                bindings::ip6_flowinfo(bindings::ipv6_hdr(self.as_ptr()))
-            },
+            IpAddr::V6(_) => unsafe { bindings::ip6_flowinfo(bindings::ipv6_hdr(self.as_ptr())) },
         }
     }
 

@@ -276,6 +276,11 @@ impl<T: PeerHook> Hook<T> {
         unsafe { &(*hook.cast::<Self>()).target }
     }
 
+    /// [`PeerHook::select_peer`] for WireGuard.
+    ///
+    /// # Safety
+    ///
+    /// Called by WireGuard, as an operation of [`Self::OPS`].
     unsafe extern "C" fn select_peer(
         hook: *mut bindings::wg_hook,
         dev: *mut bindings::net_device,
@@ -284,8 +289,13 @@ impl<T: PeerHook> Hook<T> {
     ) -> bindings::wg_hook_verdict {
         // SAFETY: `wg_xmit()` is called with BH disabled, keeps the device and the hook alive, and
         // has checked that the packet has the header that its protocol says.
-        let (path, target, dev) =
-            unsafe { (PacketPath::enter(), Self::target(hook), NetDevice::from_ptr(dev)) };
+        let (path, target, dev) = unsafe {
+            (
+                PacketPath::enter(),
+                Self::target(hook),
+                NetDevice::from_ptr(dev),
+            )
+        };
         // SAFETY: As above.
         let Some(packet) = (unsafe { Packet::from_raw(skb, &path) }) else {
             return bindings::wg_hook_verdict_WG_HOOK_PASS;
@@ -302,6 +312,11 @@ impl<T: PeerHook> Hook<T> {
         }
     }
 
+    /// [`PeerHook::check_source`] for WireGuard.
+    ///
+    /// # Safety
+    ///
+    /// Called by WireGuard, as an operation of [`Self::OPS`].
     unsafe extern "C" fn check_source(
         hook: *mut bindings::wg_hook,
         dev: *mut bindings::net_device,
@@ -310,8 +325,13 @@ impl<T: PeerHook> Hook<T> {
     ) -> bindings::wg_hook_verdict {
         // SAFETY: NAPI polls with BH disabled; `wg_packet_consume_data_done()` keeps the device
         // and the hook alive, and has checked the packet's header.
-        let (path, target, dev) =
-            unsafe { (PacketPath::enter(), Self::target(hook), NetDevice::from_ptr(dev)) };
+        let (path, target, dev) = unsafe {
+            (
+                PacketPath::enter(),
+                Self::target(hook),
+                NetDevice::from_ptr(dev),
+            )
+        };
         // SAFETY: As above.
         let packet = unsafe { Packet::from_raw(skb, &path) };
         let (Some(packet), Some(peer)) = (packet, NonNull::new(peer)) else {
@@ -326,25 +346,45 @@ impl<T: PeerHook> Hook<T> {
         }
     }
 
+    /// [`PeerHook::peer_added`] for WireGuard.
+    ///
+    /// # Safety
+    ///
+    /// Called by WireGuard, as an operation of [`Self::OPS`].
     unsafe extern "C" fn peer_added(
         hook: *mut bindings::wg_hook,
         dev: *mut bindings::net_device,
         key: *const u8,
     ) {
         // SAFETY: WireGuard keeps the device and the hook alive, and a key is 32 bytes long.
-        let (target, dev, key) =
-            unsafe { (Self::target(hook), NetDevice::from_ptr(dev), key.cast::<[u8; PublicKey::LEN]>().read()) };
+        let (target, dev, key) = unsafe {
+            (
+                Self::target(hook),
+                NetDevice::from_ptr(dev),
+                key.cast::<[u8; PublicKey::LEN]>().read(),
+            )
+        };
         // INVARIANT: Only WireGuard devices call this.
         target.peer_added(&WgDevice(dev), &PublicKey::new(key));
     }
 
+    /// [`PeerHook::peer_removed`] for WireGuard.
+    ///
+    /// # Safety
+    ///
+    /// Called by WireGuard, as an operation of [`Self::OPS`].
     unsafe extern "C" fn peer_removed(
         hook: *mut bindings::wg_hook,
         _dev: *mut bindings::net_device,
         key: *const u8,
     ) {
         // SAFETY: WireGuard keeps the hook alive, and a key is 32 bytes long.
-        let (target, key) = unsafe { (Self::target(hook), key.cast::<[u8; PublicKey::LEN]>().read()) };
+        let (target, key) = unsafe {
+            (
+                Self::target(hook),
+                key.cast::<[u8; PublicKey::LEN]>().read(),
+            )
+        };
         target.peer_removed(&PublicKey::new(key));
     }
 }
@@ -370,7 +410,9 @@ impl<T: PeerHook> Attachment<T> {
     pub(crate) fn new(target: Arc<T>, dev: &WgDevice<'_>, _: &Rtnl) -> Result<Self> {
         let hook = KBox::new(
             Hook {
-                raw: bindings::wg_hook { ops: &Hook::<T>::OPS },
+                raw: bindings::wg_hook {
+                    ops: &Hook::<T>::OPS,
+                },
                 target,
             },
             GFP_KERNEL,
