@@ -156,7 +156,7 @@ impl<'a> Flow<'a> {
         } else {
             (0, 0)
         };
-        flags |= bindings::RT6_LOOKUP_F_AS_DST;
+        flags |= bindings::RT6_LOOKUP_F_AS_DST | bindings::RT6_LOOKUP_F_REJECT;
         let mut flow = bindings::flowi6 {
             __fl_common: self.common(oif),
             daddr: addr::to_in6(destination),
