@@ -14,7 +14,7 @@ import struct
 import subprocess
 
 from lib import (NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Ktap, Netlink, attr,
-                 require, scratch_netns)
+                 errno_name, require, scratch_netns)
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH = 1, 4, 5, 9
@@ -137,7 +137,7 @@ def refused(ktap, routes, f, expected, attributes, commands=("add", "replace", "
     before = routes.state()
     for command in commands:
         error, text = routes.request(command, f, attributes, kind)
-        ktap.check(f"error of {command}", "EINVAL", errno.errorcode.get(error, error))
+        ktap.check(f"error of {command}", "EINVAL", errno_name(error))
         if text not in expected:
             ktap.check(f"words of {command}", " or ".join(sorted(expected)), text)
     ktap.check("nothing has changed", True, before == routes.state())

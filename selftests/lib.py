@@ -3,6 +3,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -103,9 +104,15 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x8
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
 NLMSGERR_ATTR_MSG = 1
+CAPPED_ERROR = 20  # the error and the header of the request
 NLA_F_NESTED = 0x8000
 NLA_TYPE_MASK = 0x3FFF
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
+
+
+def errno_name(number):
+    """The name that the kernel has for it, or 0."""
+    return "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode.get(number, number)
 
 
 def attr(kind, payload):
@@ -150,12 +157,12 @@ class Netlink:
                 data = data[(length + 3) & ~3:]
 
     @staticmethod
-    def _ack(flags, body):
-        """(errno, text) of an acknowledgement, whose request is capped."""
+    def _verdict(flags, body, tlvs):
+        """(errno, text) of an acknowledgement or of the end of a dump."""
         err = -struct.unpack_from("=i", body)[0]
         text = ""
         if flags & NLM_F_ACK_TLVS:
-            for kind, payload in attrs(body[20:]):
+            for kind, payload in attrs(body[tlvs:]):
                 if kind & NLA_TYPE_MASK == NLMSGERR_ATTR_MSG:
                     text = payload.rstrip(b"\0").decode()
         return err, text
@@ -166,7 +173,7 @@ class Netlink:
         replies = []
         for reply, reply_flags, body in self._messages():
             if reply == NLMSG_ERROR:
-                return (*self._ack(reply_flags, body), replies)
+                return (*self._verdict(reply_flags, body, CAPPED_ERROR), replies)
             replies.append((reply, body))
         return None
 
@@ -175,10 +182,11 @@ class Netlink:
         self._send(kind, NLM_F_DUMP, payload)
         replies = []
         for reply, flags, body in self._messages():
-            if reply == NLMSG_ERROR:
-                err, text = self._ack(flags, body)
-                raise OSError(err, text or os.strerror(err))
-            if reply == NLMSG_DONE:
+            if reply in (NLMSG_ERROR, NLMSG_DONE):
+                tlvs = CAPPED_ERROR if reply == NLMSG_ERROR else 4
+                err, text = self._verdict(flags, body, tlvs)
+                if err:
+                    raise OSError(err, text or os.strerror(err))
                 return replies
             replies.append((reply, body))
         return None

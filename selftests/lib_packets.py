@@ -24,8 +24,8 @@ is what became of it:
 
     ENOKEY...    the error of the sender's own system call
     icmp T/C     type and code of the ICMP or ICMPv6 error that the sender got
-    dropped      a device of HUB counted an error: a received packet that its
-                 peer may not send, or one that it could not send itself
+    dropped      a device of HUB counted an error: a received packet that the
+                 peer may not send, or (forge) one that it could not send itself
     nobody       nothing of all this for longer than a packet can take
 
 "spread" answers with NAME=COUNT...
@@ -154,7 +154,7 @@ class Packets:
                         found.append(name)
         return found
 
-    def fate(self, payload, sender=None, count_sent=False, before=(0, 0)):
+    def fate(self, payload, before, sender=None):
         """Wait until it is known what became of a packet."""
         poll = select.poll()
         for sock in self.listeners:
@@ -169,7 +169,7 @@ class Packets:
                 return ",".join(found)
             if sender and (error := icmp_error(sender)):
                 return error
-            if errors[0] > before[0] or (count_sent and errors[1] > before[1]):
+            if errors[0] > before[0] or (not sender and errors[1] > before[1]):
                 return "dropped"
         return "nobody"
 
@@ -180,7 +180,7 @@ class Packets:
             sock.send(payload)
         except OSError as err:
             return errno.errorcode[err.errno]
-        return self.fate(payload, sender=sock, before=before)
+        return self.fate(payload, before, sock)
 
     def socket(self, name, dst, *options):
         """A connected UDP socket in a namespace, to which no ICMP error sticks."""
@@ -242,10 +242,11 @@ class Packets:
         with sock:
             before = self.errors()
             try:
-                sock.sendto(forged(src, dst, payload), (dev, protocol))
+                # An address of nobody, for Ethernet; WireGuard has none.
+                sock.sendto(forged(src, dst, payload), (dev, protocol, 0, 0, b"\2\0\0\0\0\0"))
             except OSError as err:
                 return errno.errorcode[err.errno]
-            return self.fate(payload, count_sent=self.names[name] == self.hub, before=before)
+            return self.fate(payload, before)
 
     def spread(self, count, *args):
         fates = collections.Counter(self.send(*args) for _ in range(int(count)))

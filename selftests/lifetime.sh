@@ -49,7 +49,7 @@ warm_up()
 
 device_deleted()
 {
-	local no_device="hub: no such device: list those there are with ip link show type wireguard"
+	local no_device="hub: no such device (list WireGuard devices with: ip link show type wireguard)"
 
 	add_routes
 	check_send p2 hub 10.2.0.1
@@ -78,7 +78,7 @@ device_moved()
 	check_no_routes
 	check_eq "devices that the hub has" "[]" "$(in_hub wgvia show -j)"
 	check_eq "the device where it is now" '["hub","on",true,0,[]]' \
-		"$(ip netns exec "$away" wgvia show -j | jq -c '.[0] |
+		"$(in_ns "$away" wgvia show -j | jq -c '.[0] |
 			[.ifname, .mode, .active, .nexthops, .bindings]')"
 	check_module_idle
 
@@ -94,7 +94,7 @@ device_moved()
 	check_forge away p2 wg0 10.2.0.1 10.0.0.254
 	check_forge away p3 wg0 fd02::1 fd00::fe
 	check_eq "bindings in its new namespace" "K2 1 true K3 1 true" \
-		"$(ip netns exec "$away" wgvia show -j hub |
+		"$(in_ns "$away" wgvia show -j hub |
 			jq -r '[.[0].bindings[] | "\(.key) \(.nexthops) \(.present)"] | join("\n")' |
 			names | sort | paste -sd ' ')"
 
@@ -119,9 +119,9 @@ namespace_deleted()
 			address add 10.0.0.1/24 dev wg0
 			address add fd00::1/64 dev wg0
 		END
-		ip netns exec "$gone" wg set wg0 private-key /dev/stdin peer "${KEY[2]}" \
+		in_ns "$gone" wg set wg0 private-key /dev/stdin peer "${KEY[2]}" \
 			allowed-ips 10.0.0.2/32 <<<"${PRIVATE[0]}"
-		check ip netns exec "$gone" wgvia set wg0 mode on
+		check in_ns "$gone" wgvia set wg0 mode on
 		ip -n "$gone" -batch - <<-END || fail "ip -batch fails"
 			route add 10.2.0.0/16 dev wg0 via-wgpeer ${KEY[2]}
 			route add 10.3.0.0/16 via 10.0.0.2 dev wg0
@@ -131,7 +131,7 @@ namespace_deleted()
 			route add 10.4.0.0/16 nhid 1
 		END
 		check_eq "nexthops in the namespace" 4 \
-			"$(ip netns exec "$gone" wgvia show -j wg0 | jq '.[0].nexthops')"
+			"$(in_ns "$gone" wgvia show -j wg0 | jq '.[0].nexthops')"
 		[[ $(cat /sys/module/wgvia/refcnt) -gt $before ]] ||
 			fail "no reference to the module"
 		check ip netns del "$gone"

@@ -6,8 +6,8 @@
 # shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
 
-NEEDS_ADMIN=": this needs CAP_NET_ADMIN in the user namespace that owns the network namespace, try as root"
-LIST_THEM=": list those there are with ip link show type wireguard"
+DENIED="permission denied: CAP_NET_ADMIN in the user namespace that owns the network namespace is needed, try as root"
+LIST_THEM=" (list WireGuard devices with: ip link show type wireguard)"
 
 # wgvia_fails STATUS TEXT ARG...: exactly so
 wgvia_fails()
@@ -87,7 +87,7 @@ json()
 	check_eq "one device" 1 "$(in_hub wgvia show -j hub | jq length)"
 	check_show "the device without its counters and bindings" \
 		'del(.counters, .bindings)' \
-		"{\"ifindex\":$(in_hub cat /sys/class/net/hub/ifindex),\"ifname\":\"hub\",\"mode\":\"auto\",\"filter\":\"device\",\"active\":true,\"nexthops\":3}"
+		"{\"ifindex\":$(ip_hub -j link show hub | jq '.[0].ifindex'),\"ifname\":\"hub\",\"mode\":\"auto\",\"filter\":\"device\",\"active\":true,\"nexthops\":3}"
 	check_eq "bindings" 'K1 {"nexthops":2,"present":true}
 K2 {"nexthops":1,"present":true}' \
 		"$(show '.bindings[] | "\(.key) \(del(.key) | tojson)"' | names | sort)"
@@ -121,25 +121,25 @@ several_devices()
 hub2 on" "$(in_hub wgvia show -j | jq -r '.[] | "\(.ifname) \(.mode)"' | sort)"
 	check_eq "of one device" hub2 "$(in_hub wgvia show -j hub2 | jq -r '.[].ifname')"
 	check ip_hub link del hub2
-	check_eq "devices of a namespace without" "[]" "$(in_peer_ul wgvia show -j)"
-	check_eq "the same for people" "" "$(in_peer_ul wgvia show)"
+	check_eq "devices of a namespace without" "[]" "$(in_ul wgvia show -j)"
+	check_eq "the same for people" "" "$(in_ul wgvia show)"
 }
 
-in_peer_ul() { ip netns exec "$ul" "$@"; }
+in_ul() { in_ns "$ul" "$@"; }
 
 AS_NOBODY=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 
 unprivileged()
 {
-	check_fails "wgvia: hub: Operation not permitted$NEEDS_ADMIN" \
+	check_fails "wgvia: hub: $DENIED" \
 		in_hub "${AS_NOBODY[@]}" wgvia show hub
-	check_fails "wgvia: Operation not permitted$NEEDS_ADMIN" \
+	check_fails "wgvia: $DENIED" \
 		in_hub "${AS_NOBODY[@]}" wgvia show
-	check_fails "wgvia: hub: Operation not permitted$NEEDS_ADMIN" \
+	check_fails "wgvia: hub: $DENIED" \
 		in_hub "${AS_NOBODY[@]}" wgvia set hub mode on
 	check_show "mode" .mode off
 	# Root of a user namespace of its own, in the hub's network namespace
-	check_fails "wgvia: hub: Operation not permitted$NEEDS_ADMIN" \
+	check_fails "wgvia: hub: $DENIED" \
 		in_hub "${AS_NOBODY[@]}" unshare -Ur wgvia set hub mode on
 	check_show "mode" .mode off
 }

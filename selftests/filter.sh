@@ -1,0 +1,270 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The source filters "strict" (the route that a reply would really take, with all
+# rules and devices, leads to the peer) and "none".
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+MODE=on
+
+family()
+{
+	f=$1
+	if [[ $1 == 4 ]]; then
+		hub_addr=10.0.0.254 hub_addr2=10.0.0.253 hub_prefix2=10.0.0.253/32
+		prefix=10.2.0.0/16 addr=10.2.1.1 longer=10.2.3.0/24 longer_addr=10.2.3.3
+		peer2=10.0.0.2 gateway=10.0.0.2
+	else
+		hub_addr=fd00::fe hub_addr2=fd00::fd hub_prefix2=fd00::fd/128
+		prefix=fd02::/48 addr=fd02::1 longer=fd02:0:0:3::/64 longer_addr=fd02:0:0:3::3
+		peer2=fd00::2 gateway=fd00::2
+	fi
+}
+
+set_filter()
+{
+	check in_hub wgvia set hub filter "$1"
+}
+
+test_reset()
+{
+	reset_hub
+	# All rules but the three that there are from the start
+	ip_hub rule flush proto boot
+	ip_hub -6 rule flush proto boot
+	set_filter strict
+}
+
+rule() { ip_hub "-$f" rule "$@" proto boot; }
+
+# check_source SOURCE COUNTER p1|p2|p3|none [DST]: as in source_filter.sh
+check_source()
+{
+	local i dst=${4:-$hub_addr}
+
+	count_from_now
+	for i in 1 2 3; do
+		if [[ p$i == "$3" ]]; then
+			check_forge hub "p$i" wg0 "$1" "$dst"
+		else
+			check_forge dropped "p$i" wg0 "$1" "$dst"
+		fi
+	done
+	case $3 in
+	none) check_counters "$2=3" ;;
+	*) check_counters "$2=1" rx-drop-peer=2 ;;
+	esac
+}
+
+strict_ways()
+{
+	family "$1"
+	check_source "$addr" rx-drop-noroute none
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check_source "$addr" rx-wgpeer p2
+	check ip_hub route replace "$prefix" via "$gateway" dev hub
+	check_source "$addr" rx-gateway-allowedips p2
+	check ip_hub route replace "$prefix" dev hub
+	check_source "$addr" rx-onlink p1
+	check_source "$peer2" rx-onlink p2
+}
+
+strict_other_device()
+{
+	family "$1"
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 100
+	check ip_hub route add "$longer" dev other
+	check_source "$addr" rx-wgpeer p2
+	check_source "$longer_addr" rx-drop-device none
+	check ip_hub route add "$prefix" dev other metric 1
+	check_source "$addr" rx-drop-device none
+	set_filter device
+	check_source "$addr" rx-wgpeer p2
+	check_source "$longer_addr" rx-wgpeer p2
+	set_filter strict
+	check ip_hub link del other
+	check_source "$addr" rx-wgpeer p2
+}
+
+strict_not_unicast()
+{
+	local type
+
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	for type in blackhole unreachable prohibit; do
+		check ip_hub route add "$type" "$longer"
+		check_source "$longer_addr" rx-drop-noroute none
+		check ip_hub route del "$type" "$longer"
+	done
+	check_source "$hub_addr" rx-drop-noroute none
+	check_source "$longer_addr" rx-wgpeer p2
+}
+
+strict_multipath()
+{
+	local other=203.0.113.9
+
+	family "$1"
+	[[ $1 == 4 ]] || other=2001:db8:9::9
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub address add 203.0.113.1/24 dev other
+	check ip_hub address add 2001:db8:9::1/64 dev other
+	check ip_hub route add "$prefix" nexthop via "$other" dev other weight 100 \
+		nexthop dev hub via-wgpeer "${KEY[2]}"
+	check_source "$addr" rx-wgpeer p2
+	check ip_hub link del other
+}
+
+# rules FILTER FAMILY: the rules for the packet of a reply are obeyed
+rules()
+{
+	family "$2"
+	set_filter "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check_source "$addr" rx-wgpeer p2
+
+	# A reply comes from the address that the packet was sent to.
+	check rule add from "$hub_addr" table 100 pref 100
+	check_source "$addr" rx-wgpeer p3
+	check ip_hub address add "$hub_prefix2" dev hub
+	check_source "$addr" rx-wgpeer p2 "$hub_addr2"
+	check ip_hub address del "$hub_prefix2" dev hub
+	check rule del from "$hub_addr" table 100 pref 100
+
+	check rule add to "$prefix" table 100 pref 100
+	check_source "$addr" rx-wgpeer p3
+	check rule del to "$prefix" table 100 pref 100
+
+	# It is sent by the host itself, and has no mark.
+	check rule add iif lo table 100 pref 100
+	check_source "$addr" rx-wgpeer p3
+	check rule del iif lo table 100 pref 100
+	check rule add iif hub table 100 pref 100
+	check_source "$addr" rx-wgpeer p2
+	check rule del iif hub table 100 pref 100
+	check rule add fwmark 1 table 100 pref 100
+	check_source "$addr" rx-wgpeer p2
+	check rule del fwmark 1 table 100 pref 100
+	check rule add not fwmark 1 table 100 pref 100
+	check_source "$addr" rx-wgpeer p3
+	check rule del not fwmark 1 table 100 pref 100
+
+	check rule add to "$prefix" blackhole pref 100
+	check_source "$addr" rx-drop-noroute none
+	check rule del to "$prefix" blackhole pref 100
+	check_source "$addr" rx-wgpeer p2
+}
+
+# A throw route leads on to the next table.
+throw()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check ip_hub "-$f" route add throw "$longer" table 100
+	check rule add table 100 pref 100
+	check_source "$addr" rx-wgpeer p3
+	check_source "$longer_addr" rx-wgpeer p2
+}
+
+# What wg-quick sets up for AllowedIPs = 0.0.0.0/0, ::/0
+wg_quick()
+{
+	local nobodys=198.51.100.1 dst=default
+
+	family "$1"
+	[[ $1 == 4 ]] || nobodys=2001:db8::1
+	check in_hub wg set hub fwmark 51820
+	check ip_hub "-$f" route add default dev hub via-wgpeer "${KEY[2]}" table 51820
+	check rule add not fwmark 51820 table 51820
+	check rule add table main suppress_prefixlength 0
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub "-$f" route add default dev ul
+	check_send p2 hub "$nobodys"
+	check_send p3 hub "$addr"
+	check_source "$nobodys" rx-wgpeer p2
+	check_source "$addr" rx-wgpeer p3
+	set_filter device
+	check_source "$nobodys" rx-wgpeer p2
+	check_source "$addr" rx-wgpeer p3
+	check in_hub wg set hub fwmark 0
+}
+
+# The kernel's own filter, beside ours: neither undoes the other.
+rp_filter()
+{
+	local value
+
+	family 4
+	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	for value in 0 1 2; do
+		check in_hub sysctl -qw net.ipv4.conf.hub.rp_filter="$value"
+		check_source 10.2.1.1 rx-wgpeer p2
+		check_ping 10.0.0.2
+	done
+	check in_hub sysctl -qw net.ipv4.conf.hub.rp_filter=0
+}
+
+# An IPv6 route for one source of ours: the reply has the packet's destination.
+# (A plain route to the very same prefix is hidden by it, which is the kernel's way.)
+source_specific()
+{
+	family 6
+	check ip_hub address add fd00::fd/128 dev hub
+	check ip_hub route add fd02::/32 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub -6 route add "$prefix" from fd00::fd dev hub via-wgpeer "${KEY[3]}"
+	check_send p2 hub "$addr" src=fd00::fe
+	check_send p3 hub "$addr" src=fd00::fd
+	check_source "$addr" rx-wgpeer p2 fd00::fe
+	check_source "$addr" rx-wgpeer p3 fd00::fd
+	check ip_hub address del fd00::fd/128 dev hub
+}
+
+# none: whatever it is, and from whom
+none()
+{
+	local source
+
+	family "$1"
+	set_filter none
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	if [[ $1 == 4 ]]; then
+		set -- "$addr" 198.51.100.1 10.0.0.254 127.0.0.1 224.0.0.1 0.0.0.0
+	else
+		set -- "$addr" 2001:db8::1 fd00::fe ::1 ff02::1 ::
+	fi
+	count_from_now
+	for source in "$@"; do
+		check_forge hub p3 wg0 "$source" "$hub_addr"
+	done
+	check_counters rx-unfiltered=6
+	set_mode off
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	set_mode on
+}
+
+for f in 4 6; do
+	test_add "IPv$f: strict: all the ways to a peer" strict_ways $f
+	test_add "IPv$f: strict: the reply would leave elsewhere" strict_other_device $f
+	test_add "IPv$f: strict: routes that are not unicast" strict_not_unicast $f
+	test_add "IPv$f: strict: one nexthop of several" strict_multipath $f
+	test_add "IPv$f: strict: rules" rules strict $f
+	test_add "IPv$f: device: rules" rules device $f
+	test_add "IPv$f: strict: throw routes" throw $f
+	test_add "IPv$f: strict and device: the rules of wg-quick" wg_quick $f
+	test_add "IPv$f: none" none $f
+done
+test_add "IPv4: rp_filter beside ours" rp_filter
+test_add "IPv6: source-specific routes" source_specific
+
+setup_hub 3
+set_mode $MODE
+set_filter strict
+tests_run

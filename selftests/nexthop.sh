@@ -1,0 +1,254 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Nexthop objects that name a peer, and groups of them.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+MODE=auto
+
+family()
+{
+	f=$1
+	if [[ $1 == 4 ]]; then
+		prefix=10.2.0.0/16 addr=10.2.0.1 prefix2=10.3.0.0/16 addr2=10.3.0.1
+		gateway=10.0.0.2 hub_addr=10.0.0.254
+	else
+		prefix=fd02::/48 addr=fd02::1 prefix2=fd03::/48 addr2=fd03::1
+		gateway=fd00::2 hub_addr=fd00::fe
+	fi
+}
+
+nexthop() { ip_hub "-$f" nexthop "$@"; }
+
+# check_nexthop ID FIELDS: as JSON without what depends on the family
+check_nexthop()
+{
+	check_eq "nexthop $1" "$2" \
+		"$(ip_hub -j nexthop get id "$1" | jq -c '.[0] | {via_wgpeer, gateway, dev, encap}' | names)"
+}
+
+commands()
+{
+	family "$1"
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	check_nexthop 1 '{"via_wgpeer":"K2","gateway":null,"dev":"hub","encap":null}'
+	[[ $(ip_hub nexthop show id 1 | names) == "id 1 via-wgpeer K2 dev hub "* ]] ||
+		fail "ip nexthop show: $(ip_hub nexthop show id 1 | names)"
+	check_fails "RTNETLINK answers: File exists" \
+		nexthop add id 1 dev hub via-wgpeer "${KEY[3]}"
+	check_nexthop 1 '{"via_wgpeer":"K2","gateway":null,"dev":"hub","encap":null}'
+	check nexthop replace id 1 dev hub via-wgpeer "${KEY[3]}"
+	check_nexthop 1 '{"via_wgpeer":"K3","gateway":null,"dev":"hub","encap":null}'
+	check nexthop add id 2 via "$gateway" dev hub via-wgpeer "${KEY[1]}"
+	check_nexthop 2 "{\"via_wgpeer\":\"K1\",\"gateway\":\"$gateway\",\"dev\":\"hub\",\"encap\":null}"
+	check_eq "bindings" "K1=1
+K3=1" "$(show '.bindings[] | "\(.key)=\(.nexthops)"' | names | sort)"
+	check nexthop del id 1
+	check nexthop del id 2
+	check_show "bindings" .bindings "[]"
+}
+
+refused()
+{
+	family "$1"
+	check_fails "$E5" nexthop add id 1 dev ul via-wgpeer "${KEY[2]}"
+	check_fails "Error: Device attribute required for non-blackhole and non-fdb nexthops." \
+		nexthop add id 1 via-wgpeer "${KEY[2]}"
+	check_eq "nexthops" "" "$(ip_hub nexthop show)"
+	check_warns "$W1" nexthop add id 1 dev hub via-wgpeer "$(wg genkey | wg pubkey)"
+	set_mode off
+	check_warns "$W2" nexthop replace id 1 dev hub via-wgpeer "${KEY[2]}"
+	check_warns "$W3" nexthop replace id 1 dev hub via-wgpeer "$(wg genkey | wg pubkey)"
+	check nexthop del id 1
+}
+
+route_uses_it()
+{
+	family "$1"
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$prefix" nhid 1
+	check_eq "route" "$prefix K2" \
+		"$(ip_hub "-$f" -j route show "$prefix" | jq -r '.[0] | "\(.dst) \(.via_wgpeer)"' | names)"
+	check_eq "ip route get" K2 "$(ip_hub -j route get "$addr" | jq -r '.[0].via_wgpeer' | names)"
+	count_from_now
+	check_send p2 hub "$addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check_counters tx-wgpeer=1 rx-wgpeer=1 rx-drop-peer=1
+	check_show "nexthops" .nexthops 1
+	check nexthop del id 1
+	check_eq "routes without the nexthop" "" "$(routes "$f")"
+}
+
+# One command moves all routes and all connected sockets.
+replaced()
+{
+	local i
+
+	family "$1"
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	for i in {0..199}; do
+		if [[ $f == 4 ]]; then
+			echo "route add 10.2.$i.0/24 nhid 1"
+		else
+			printf 'route add fd02:0:0:%x::/64 nhid 1\n' "$i"
+		fi
+	done >"$TMP/batch"
+	check ip_hub -batch "$TMP/batch"
+	[[ $f == 4 ]] && addr2=10.2.199.1 addr=10.2.0.1
+	[[ $f == 6 ]] && addr2=fd02:0:0:c7::1 addr=fd02::1
+	packets open s hub "$addr"
+	packets again s
+	check_eq "sent by a connected socket" p2 "$REPLY"
+	check_send p2 hub "$addr2"
+	check nexthop replace id 1 dev hub via-wgpeer "${KEY[3]}"
+	packets again s
+	check_eq "sent by a connected socket after the change" p3 "$REPLY"
+	packets close s
+	check_send p3 hub "$addr"
+	check_send p3 hub "$addr2"
+	check_forge hub p3 wg0 "$addr2" "$hub_addr"
+	check_forge dropped p2 wg0 "$addr2" "$hub_addr"
+	check_show "bindings" '[.bindings[] | "\(.key)=\(.nexthops)"] | join(" ")' "K3=1"
+	check nexthop replace id 1 via "$gateway" dev hub
+	check_show "active with a plain nexthop" .active false
+	check nexthop del id 1
+}
+
+# Another device under a nexthop: its routes go there.
+other_device()
+{
+	family "$1"
+	check ip_hub link add hub2 type wireguard
+	in_hub wg set hub2 private-key /dev/stdin peer "${KEY[2]}" <<<"$(wg genkey)"
+	check in_hub wgvia set hub2 mode auto
+	check ip_hub link set hub2 up
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$prefix" nhid 1
+	check_send p2 hub "$addr"
+	check nexthop replace id 1 dev hub2 via-wgpeer "${KEY[2]}"
+	check_show "nexthops" .nexthops 0
+	check_eq "nexthops of the other device" 1 \
+		"$(in_hub wgvia show -j hub2 | jq '.[0].nexthops')"
+	# It has no endpoint for the peer, which is how it can be told.
+	check_send EDESTADDRREQ hub "$addr"
+	check nexthop replace id 1 dev hub via-wgpeer "${KEY[2]}"
+	check_send p2 hub "$addr"
+	check nexthop del id 1
+	check ip_hub link del hub2
+}
+
+# check_spread NAME...: over many flows each of these is used, and no other
+check_spread()
+{
+	packets spread 40 hub "$addr"
+	check_eq "peers that get packets" "$*" "$(tr ' ' '\n' <<<"$REPLY" | sed 's/=.*//' | sort | paste -sd ' ')"
+}
+
+# group FAMILY [WORD]...: a group of a type
+group()
+{
+	family "$1"
+	shift
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[1]}"
+	check nexthop add id 2 dev hub via-wgpeer "${KEY[2]}"
+	check nexthop add id 3 dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub nexthop add id 10 group 2/3 "$@"
+	check ip_hub route add "$prefix" nhid 10
+	check_eq "nexthops of the route" "K2 K3" "$(ip_hub "-$f" -j route show "$prefix" |
+		jq -r '[.[0].nexthops[].via_wgpeer] | join(" ")' | names)"
+	check_spread p2 p3
+	count_from_now
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge hub p3 wg0 "$addr" "$hub_addr"
+	check_forge dropped p1 wg0 "$addr" "$hub_addr"
+	check_counters rx-wgpeer=2 rx-drop-peer=1
+	check nexthop replace id 3 dev hub via-wgpeer "${KEY[1]}"
+	check_spread p1 p2
+	check_forge hub p1 wg0 "$addr" "$hub_addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check nexthop del id 3
+	check_spread p2
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p1 wg0 "$addr" "$hub_addr"
+	check ip_hub nexthop replace id 10 group 1/2 "$@"
+	check_spread p1 p2
+}
+
+# A member that names no peer, and one on another device
+mixed_group()
+{
+	family "$1"
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[3]}"
+	check nexthop add id 2 via "$gateway" dev hub
+	check nexthop add id 3 dev other
+	check ip_hub nexthop add id 10 group 1/2/3
+	check ip_hub route add "$prefix" nhid 10
+	count_from_now
+	check_forge hub p3 wg0 "$addr" "$hub_addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p1 wg0 "$addr" "$hub_addr"
+	check_counters rx-wgpeer=1 rx-gateway-allowedips=1 rx-drop-peer=1
+	check ip_hub link del other
+	check_spread p2 p3
+}
+
+blackhole()
+{
+	family "$1"
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	check nexthop add id 2 blackhole
+	check ip_hub route add "$prefix" nhid 2
+	check ip_hub route add "$prefix2" nhid 1
+	count_from_now
+	check_forge dropped p2 wg0 "$addr" "$hub_addr"
+	check_forge hub p2 wg0 "$addr2" "$hub_addr"
+	check_counters rx-drop-noroute=1 rx-wgpeer=1
+	check nexthop replace id 2 dev hub via-wgpeer "${KEY[3]}"
+	check_send p3 hub "$addr"
+	check nexthop replace id 1 blackhole
+	check_forge dropped p2 wg0 "$addr2" "$hub_addr"
+	check_show "nexthops" .nexthops 1
+}
+
+monitor()
+{
+	local pid
+
+	family "$1"
+	nsenter --net="/run/netns/$hub" ip monitor nexthop >"$TMP/monitor" 2>&1 &
+	pid=$!
+	busywait listens_to_groups "$pid" || fail "ip monitor does not listen"
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	check nexthop replace id 1 dev hub via-wgpeer "${KEY[3]}"
+	check nexthop del id 1
+	busywait lines "$TMP/monitor" 3 || fail "fewer than 3 notifications"
+	kill "$pid"
+	wait "$pid" 2>/dev/null
+	check_eq "notifications" "id 1 via-wgpeer K2 dev hub
+id 1 via-wgpeer K3 dev hub
+Deleted id 1 via-wgpeer K3 dev hub" \
+		"$(names <"$TMP/monitor" | sed -E 's/ +/ /g; s/(dev hub) .*/\1/')"
+}
+
+for f in 4 6; do
+	test_add "IPv$f: add, show, get, replace, del, JSON" commands $f
+	test_add "IPv$f: errors and warnings" refused $f
+	test_add "IPv$f: a route uses a nexthop object" route_uses_it $f
+	test_add "IPv$f: replacing it moves all its routes" replaced $f
+	test_add "IPv$f: replacing it moves to another device" other_device $f
+	test_add "IPv$f: a group" group $f
+	test_add "IPv$f: a resilient group" group $f type resilient buckets 32 idle_timer 0
+	test_add "IPv$f: a group of all kinds" mixed_group $f
+	test_add "IPv$f: blackhole" blackhole $f
+	test_add "IPv$f: monitor" monitor $f
+done
+
+setup_hub 3
+set_mode $MODE
+in_hub sysctl -qw net.ipv4.fib_multipath_hash_policy=1 net.ipv6.fib_multipath_hash_policy=1
+tests_run

@@ -1,0 +1,255 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Packets that come to the device without a route of it (packet sockets, tc) get
+# a lookup of their own, and those of connected sockets follow each change.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+MODE=on
+
+family()
+{
+	f=$1
+	if [[ $1 == 4 ]]; then
+		hub_addr=10.0.0.254 prefix=10.2.0.0/16 addr=10.2.0.1 all=10.0.0.0/8
+		longer=10.2.3.0/24 longer_addr=10.2.3.3 gateway=10.0.0.2 peer3=10.0.0.3
+		nobodys=198.51.100.1 lan_addr=203.0.113.2
+	else
+		hub_addr=fd00::fe prefix=fd02::/48 addr=fd02::1 all=fd00::/8
+		longer=fd02:0:0:3::/64 longer_addr=fd02:0:0:3::3 gateway=fd00::2 peer3=fd00::3
+		nobodys=2001:db8::1 lan_addr=2001:db8:1::2
+	fi
+}
+
+test_reset()
+{
+	reset_hub
+	ip_hub rule flush proto boot
+	ip_hub -6 rule flush proto boot
+}
+
+# every_way NAME DEV SRC: the rule, for packets that NAME sends through DEV
+every_way()
+{
+	local name=$1 dev=$2 src=$3
+
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_forge p2 "$name" "$dev" "$src" "$addr"
+	check_counters tx-wgpeer=1
+
+	check ip_hub route replace "$prefix" via "$gateway" dev hub
+	count_from_now
+	check_forge p2 "$name" "$dev" "$src" "$addr"
+	check_counters tx-gateway-allowedips=1
+
+	check ip_hub route replace "$prefix" dev hub
+	count_from_now
+	check_forge p1 "$name" "$dev" "$src" "$addr"
+	check_forge p3 "$name" "$dev" "$src" "$peer3"
+	check_counters tx-onlink=2
+
+	# Routes through other devices say nothing.
+	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route add "$longer" dev ul
+	count_from_now
+	check_forge p3 "$name" "$dev" "$src" "$longer_addr"
+	check_counters tx-wgpeer=1
+}
+
+# not_sent NAME DEV SRC RESULT: what there is no way for
+not_sent()
+{
+	local name=$1 dev=$2 src=$3 result=$4
+
+	count_from_now
+	check_forge "$result" "$name" "$dev" "$src" "$addr"
+	check_counters tx-drop-noroute=1
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add blackhole "$longer"
+	count_from_now
+	check_forge "$result" "$name" "$dev" "$src" "$longer_addr"
+	check_counters tx-drop-noroute=1
+	check_warns "$W1" ip_hub route replace "$prefix" dev hub \
+		via-wgpeer "$(wg genkey | wg pubkey)"
+	count_from_now
+	check_forge "$result" "$name" "$dev" "$src" "$addr"
+	check_counters tx-drop-wgpeer=1
+}
+
+packet_socket()
+{
+	family "$1"
+	every_way hub hub "$hub_addr"
+}
+
+packet_socket_not_sent()
+{
+	family "$1"
+	not_sent hub hub "$hub_addr" ENOKEY
+}
+
+packet_socket_off()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check_forge p2 hub hub "$hub_addr" "$addr"
+	set_mode off
+	check_forge p1 hub hub "$hub_addr" "$addr"
+	check_forge ENOKEY hub hub "$hub_addr" "$nobodys"
+}
+
+packet_socket_rules()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check ip_hub "-$f" rule add from "$hub_addr" table 100 pref 100 proto boot
+	check_forge p3 hub hub "$hub_addr" "$addr"
+	check_forge p2 hub hub "$peer3" "$addr"
+}
+
+redirect_start()
+{
+	check in_hub tc qdisc add dev lan clsact
+	check in_hub tc filter add dev lan ingress matchall action mirred egress redirect dev hub
+}
+
+redirect_stop()
+{
+	check in_hub tc qdisc del dev lan clsact
+}
+
+# The packets of lan go to the device unrouted.
+redirect()
+{
+	family "$1"
+	redirect_start
+	every_way lan hub "$lan_addr"
+	redirect_stop
+}
+
+redirect_not_sent()
+{
+	family "$1"
+	redirect_start
+	not_sent lan hub "$lan_addr" dropped
+	redirect_stop
+}
+
+redirect_mark()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check ip_hub "-$f" rule add fwmark 7 table 100 pref 100 proto boot
+	redirect_start
+	check_forge p2 lan hub "$lan_addr" "$addr"
+	redirect_stop
+	check in_hub tc qdisc add dev lan clsact
+	check in_hub tc filter add dev lan ingress matchall action skbedit mark 7 pipe \
+		action mirred egress redirect dev hub
+	check_forge p3 lan hub "$lan_addr" "$addr"
+	redirect_stop
+}
+
+# A packet that was routed to another device has a dst, and not one of ours.
+redirect_egress()
+{
+	family "$1"
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$prefix" dev other
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 2000
+	check in_hub tc qdisc add dev other clsact
+	check in_hub tc filter add dev other egress matchall action mirred egress redirect dev hub
+	count_from_now
+	check_send p2 hub "$addr" src="$hub_addr"
+	check_counters tx-wgpeer=1
+	check ip_hub link del other
+}
+
+connected_udp()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	packets open s hub "$addr"
+	packets again s
+	check_eq "first" p2 "$REPLY"
+	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	packets again s
+	check_eq "after replace" p3 "$REPLY"
+	check ip_hub route add "$longer" dev hub via-wgpeer "${KEY[1]}"
+	packets again s
+	check_eq "after an unrelated route" p3 "$REPLY"
+	check ip_hub route add "$addr" dev hub via-wgpeer "${KEY[1]}"
+	packets again s
+	check_eq "after a longer prefix" p1 "$REPLY"
+	check ip_hub route del "$addr" dev hub
+	check ip_hub route replace "$prefix" via "$gateway" dev hub
+	packets again s
+	check_eq "after a gateway" p2 "$REPLY"
+	check ip_hub route add "$gateway" dev hub via-wgpeer "${KEY[3]}"
+	packets again s
+	check_eq "after a route to the gateway" p3 "$REPLY"
+	packets close s
+}
+
+answered() { [[ $(cat "$TMP/answer" 2>/dev/null) == *"$1"* ]]; }
+
+# Peer 3 does not answer: the connection waits until the route is back.
+connected_tcp()
+{
+	local server client before host url
+
+	family "$1"
+	if [[ $f == 4 ]]; then
+		host=$addr/32 url=$addr
+	else
+		host=$addr/128 url=[$addr]
+	fi
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check in_peer 2 ip address add "$host" dev lo
+	nsenter --net="/run/netns/$p2" socat TCP6-LISTEN:5202,ipv6only=0 PIPE &
+	server=$!
+	busywait listens p2 5202 || fail "no server"
+	mkfifo "$TMP/fifo"
+	nsenter --net="/run/netns/$hub" socat - "TCP:$url:5202" <"$TMP/fifo" >"$TMP/answer" &
+	client=$!
+	exec 9>"$TMP/fifo"
+	echo one >&9
+	busywait answered one || fail "no answer before the change"
+
+	before=$(sent_to 3)
+	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	echo two >&9
+	busywait has_sent_to 3 "$before" || fail "the connection does not follow the route"
+	answered two && fail "an answer by the wrong peer"
+	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	busywait answered two || fail "no answer after the route is back"
+	exec 9>&-
+	wait "$client" || fail "the connection ends with status $?"
+	kill "$server" 2>/dev/null
+	wait "$server" 2>/dev/null
+	rm "$TMP/fifo" "$TMP/answer"
+	check in_peer 2 ip address del "$host" dev lo
+}
+
+for f in 4 6; do
+	test_add "IPv$f: packet socket: every way to a peer" packet_socket $f
+	test_add "IPv$f: packet socket: no way" packet_socket_not_sent $f
+	test_add "IPv$f: packet socket: mode off" packet_socket_off $f
+	test_add "IPv$f: packet socket: rules for the source" packet_socket_rules $f
+	test_add "IPv$f: tc redirect: every way to a peer" redirect $f
+	test_add "IPv$f: tc redirect: no way" redirect_not_sent $f
+	test_add "IPv$f: tc redirect: rules for the mark" redirect_mark $f
+	test_add "IPv$f: tc redirect of what was routed elsewhere" redirect_egress $f
+	test_add "IPv$f: a connected UDP socket follows the routes" connected_udp $f
+	test_add "IPv$f: a TCP connection follows the routes" connected_tcp $f
+done
+
+setup_hub 3 lan
+set_mode $MODE
+tests_run

@@ -1,0 +1,213 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The recipes of docs/recipes.md do what the page says of them: the blocks of the
+# page are run as they stand there.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib_recipes.sh
+source "$(dirname "$0")/lib_recipes.sh"
+
+# check_may_send PEER SOURCE DST: it may send from this address, and no other may
+check_may_send()
+{
+	local i
+
+	for i in 1 2 3; do
+		if [[ $i == "$1" ]]; then
+			check_forge hub "p$i" wg0 "$2" "$3"
+		else
+			check_forge dropped "p$i" wg0 "$2" "$3"
+		fi
+	done
+}
+
+has_route() { [[ -n $(ip_hub route show "$@") ]]; }
+has_no_route() { ! has_route "$@"; }
+
+# unreachable PORT: the peer whose socket has this port gets nothing any more
+unreachable()
+{
+	ip netns exec "$ul" nft "table ip gone {
+		chain input {
+			type filter hook input priority 0
+			udp dport $1 drop
+		}
+	}"
+}
+
+reachable() { ip netns exec "$ul" nft delete table ip gone; }
+
+failover()
+{
+	local watch
+
+	recipe failover
+	check_send p1 hub 10.1.0.1
+	check_may_send 1 10.1.0.1 10.0.0.254
+
+	# In a process group of its own, to end all of it
+	set -m
+	recipe failover-watch &
+	watch=$!
+	set +m
+	check unreachable 51821
+	busywait has_no_route 10.1.0.0/16 metric 10 || fail "peer 1 is gone, and its route is not"
+	check_send p2 hub 10.1.0.1
+	check_may_send 2 10.1.0.1 10.0.0.254
+
+	check reachable
+	busywait has_route 10.1.0.0/16 metric 10 || fail "peer 1 is back, and its route is not"
+	check_send p1 hub 10.1.0.1
+	check_may_send 1 10.1.0.1 10.0.0.254
+	kill -- -"$watch"
+	wait "$watch" 2>/dev/null
+
+	check remove_peer 1
+	check_send ENOKEY hub 10.1.0.1
+	check add_peer 1
+	check_send p1 hub 10.1.0.1
+}
+
+# check_spread ADDR NAME...: many flows use each of these, and no other
+check_spread()
+{
+	packets spread 40 hub "$1"
+	check_eq "peers that get packets for $1" "${*:2}" \
+		"$(tr ' ' '\n' <<<"$REPLY" | sed 's/=.*//' | paste -sd ' ')"
+}
+
+ecmp()
+{
+	local i
+
+	recipe ecmp
+	check_spread 10.1.0.1 p1 p2
+	check_spread fd01::1 p1 p2
+	for i in 1 2; do
+		check_forge hub "p$i" wg0 10.1.0.1 10.0.0.254
+		check_forge hub "p$i" wg0 fd01::1 fd00::fe
+	done
+	check_forge dropped p3 wg0 10.1.0.1 10.0.0.254
+	check_forge dropped p3 wg0 fd01::1 fd00::fe
+
+	recipe ecmp-shrink
+	check_spread 10.1.0.1 p2
+	check_spread fd01::1 p2
+	check_may_send 2 10.1.0.1 10.0.0.254
+	check_may_send 2 fd01::1 fd00::fe
+
+	recipe ecmp-grow
+	check_spread 10.1.0.1 p1 p2
+	check_spread fd01::1 p1 p2
+}
+
+thousand()
+{
+	recipe nexthop
+	check_eq "routes" 1000 "$(ip_hub route show proto boot | wc -l)"
+	check_show "nexthops" .nexthops 1
+	check_send p1 hub 10.64.0.1
+	check_send p1 hub 10.67.231.1
+	check_may_send 1 10.65.7.1 10.0.0.254
+	recipe nexthop-move
+	check_send p2 hub 10.64.0.1
+	check_send p2 hub 10.67.231.1
+	check_may_send 2 10.65.7.1 10.0.0.254
+}
+
+# echos NAME: echo requests that have arrived in its namespace
+echos()
+{
+	# shellcheck disable=SC2016 # fields of awk
+	ip netns exec "${!1}" nstat -asz IcmpInEchos | awk '!/^#/ { print $2 }'
+}
+
+# check_ping_from NAME SRC DST WHERE: it is answered, and was asked there
+check_ping_from()
+{
+	local out before
+
+	before=$(echos "$4")
+	out=$(ip netns exec "${!1}" ping -n -c 1 -W 5 -I "$2" "$3" 2>&1) ||
+		fail "ping from $2 in $1 to $3: $out"
+	check_eq "echo requests from $2 in $1 to $3 that reach $4" 1 $(($(echos "$4") - before))
+}
+
+add_lan()
+{
+	local n=$1 ns=$2
+
+	ip_hub link add "lan$n" type veth peer name eth0 netns "${!ns}"
+	ip -n "${!ns}" -batch - <<-END
+		link set eth0 up
+		address add 192.168.$n.2/24 dev eth0
+		route add default via 192.168.$n.1
+	END
+}
+
+vrf()
+{
+	add_lan 1 red
+	add_lan 2 green
+	recipe vrf
+	recipe vrf-rules
+	check_ping_from red 192.168.1.2 10.1.0.1 p1
+	check_ping_from green 192.168.2.2 10.1.0.1 p2
+
+	# From the sites: each to its own LAN and to no other
+	check_ping_from p1 10.1.0.1 192.168.1.2 red
+	check_ping_from p2 10.1.0.1 192.168.2.2 green
+	count_from_now
+	check_forge dropped p2 wg0 10.1.0.1 192.168.1.2
+	check_forge dropped p1 wg0 10.1.0.1 192.168.2.2
+	check_forge dropped p3 wg0 10.1.0.1 192.168.1.2
+	check_counters rx-drop-peer=3
+	# Nor does one VRF lead to the LAN of the other.
+	! ip netns exec "$red" ping -n -q -c 1 -W 1 192.168.2.2 >"$TMP/ping" 2>&1 ||
+		fail "green's LAN answers red's"
+}
+
+vrf_cleanup()
+{
+	local dev
+
+	in_hub sysctl -qw net.ipv4.ip_forward=0
+	ip_hub rule flush proto boot
+	for dev in lan1 lan2 red green; do
+		ip_hub link del "$dev" 2>/dev/null
+	done
+}
+
+via_inet6()
+{
+	recipe via-inet6
+	check_send p1 hub 10.1.0.1
+	check_may_send 1 10.1.0.1 10.0.0.254
+	recipe via-inet6-route
+	count_from_now
+	check_send p2 hub 10.2.0.1
+	check_counters tx-gateway-wgpeer=1
+	check_may_send 2 10.2.0.1 10.0.0.254
+	recipe via-inet6-move
+	check_send p3 hub 10.2.0.1
+	check_may_send 3 10.2.0.1 10.0.0.254
+}
+
+test_reset()
+{
+	vrf_cleanup
+	reset_hub
+}
+
+setup_hub 3 red green
+
+test_add "failover between two peers by metric" failover
+test_add "ECMP over two peers" ecmp
+test_add "a thousand prefixes moved by one nexthop object" thousand
+test_add "VRFs that reach their sites through one device" vrf
+test_add "IPv4 over IPv6 next hops" via_inet6
+test_add "every block of the page is tested" all_blocks_tested recipes.sh daemons.sh
+
+tests_run
