@@ -40,6 +40,8 @@ pub(crate) struct Binding {
     /// The peer, while the device has it and a hook is attached to the device.
     pub(crate) peer: PeerSlot,
     nexthops: Atomic<usize>,
+    /// Did the device have the peer when the last state was made? Only for [`Self::warning`].
+    present: Atomic<bool>,
 }
 
 impl Binding {
@@ -49,6 +51,7 @@ impl Binding {
             key,
             peer: PeerSlot::new(),
             nexthops: Atomic::new(0),
+            present: Atomic::new(false),
         }
     }
 
@@ -87,9 +90,14 @@ impl Binding {
         dev.peer_by_key(&self.key).is_some()
     }
 
-    /// What somebody who has just added a route through this should know.
-    pub(crate) fn warning(&self, dev: &WgDevice<'_>) -> Option<&'static CStr> {
-        match (self.device.mode() == Mode::Off, self.is_present(dev)) {
+    /// A state that leads here is being made.
+    pub(crate) fn note_presence(&self, dev: &WgDevice<'_>) {
+        self.present.store(self.is_present(dev), Relaxed);
+    }
+
+    /// What somebody who has just added a nexthop that leads here should know.
+    pub(crate) fn warning(&self) -> Option<&'static CStr> {
+        match (self.device.mode() == Mode::Off, self.present.load(Relaxed)) {
             (false, true) => None,
             (false, false) => Some(
                 c"the device has no peer with this key: packets get ENOKEY until it is added",

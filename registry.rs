@@ -85,7 +85,9 @@ pub(crate) fn find_or_add(dev: &WgDevice<'_>) -> Result<Arc<Device>> {
 ///
 /// Fails with `ENOMEM`, or with `ENODEV` if the device is being unregistered.
 pub(crate) fn bind(dev: &WgDevice<'_>, key: &PublicKey) -> Result<Arc<Binding>> {
-    find_or_add(dev)?.bind(dev, key)
+    let binding = find_or_add(dev)?.bind(dev, key)?;
+    binding.note_presence(dev);
+    Ok(binding)
 }
 
 /// The table of devices, emptied when this is dropped.

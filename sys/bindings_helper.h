@@ -39,6 +39,44 @@ static inline __be16 wgvia_skb_protocol(const struct sk_buff *skb)
 	return skb->protocol;
 }
 
+/* The addresses of a packet by value: its header may be anywhere in memory,
+ * where C, compiled for this, may read it and a Rust reference may not point.
+ */
+static inline __be32 wgvia_ip_saddr(const struct sk_buff *skb)
+{
+	return ip_hdr(skb)->saddr;
+}
+
+static inline __be32 wgvia_ip_daddr(const struct sk_buff *skb)
+{
+	return ip_hdr(skb)->daddr;
+}
+
+static inline u8 wgvia_ip_dsfield(const struct sk_buff *skb)
+{
+	return ip_hdr(skb)->tos;
+}
+
+static inline struct in6_addr wgvia_ipv6_saddr(const struct sk_buff *skb)
+{
+	return ipv6_hdr(skb)->saddr;
+}
+
+static inline struct in6_addr wgvia_ipv6_daddr(const struct sk_buff *skb)
+{
+	return ipv6_hdr(skb)->daddr;
+}
+
+static inline u8 wgvia_ipv6_dsfield(const struct sk_buff *skb)
+{
+	return ipv6_get_dsfield(ipv6_hdr(skb));
+}
+
+static inline __be32 wgvia_ipv6_flowinfo(const struct sk_buff *skb)
+{
+	return ip6_flowinfo(ipv6_hdr(skb));
+}
+
 static inline u32 wgvia_skb_mark(const struct sk_buff *skb)
 {
 	return skb->mark;

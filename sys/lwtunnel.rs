@@ -141,7 +141,10 @@ unsafe extern "C" fn build_state(
             extack.set(c"via-wgpeer needs a device");
             return Err(EINVAL);
         }
-        let dev = net.get_device(ifindex).ok_or(ENODEV)?;
+        let dev = net.get_device(ifindex).ok_or_else(|| {
+            extack.set(c"no such device");
+            ENODEV
+        })?;
         let dev = WgDevice::new(&dev).ok_or_else(|| {
             extack.set(c"via-wgpeer needs a WireGuard device");
             EINVAL
@@ -153,9 +156,6 @@ unsafe extern "C" fn build_state(
         if state.is_null() {
             binding::release(binding);
             return Err(ENOMEM);
-        }
-        if let Some(warning) = binding.warning(&dev) {
-            extack.set(warning);
         }
         // SAFETY: `state` was just allocated with room for the pointer, and `result` is where the
         // caller wants it.
@@ -268,6 +268,22 @@ unsafe extern "C" fn nexthop_unlink(lwtstate: *mut bindings::lwtunnel_state) {
     }
 }
 
+/// Says what somebody who has just added a nexthop should know. Process context.
+///
+/// # Safety
+///
+/// Called by the FIB, as an operation of [`OPS`].
+unsafe extern "C" fn nexthop_notice(
+    lwtstate: *mut bindings::lwtunnel_state,
+    extack: *mut bindings::netlink_ext_ack,
+) {
+    // SAFETY: The FIB passes a valid state, and null or a valid extack.
+    let (binding, mut extack) = unsafe { (binding(lwtstate), ExtAck::from_ptr(extack)) };
+    if let Some(warning) = binding.and_then(Binding::warning) {
+        extack.set(warning);
+    }
+}
+
 struct Ops(bindings::lwtunnel_encap_ops);
 
 // SAFETY: The table is never written.
@@ -285,6 +301,7 @@ static OPS: Ops = Ops(bindings::lwtunnel_encap_ops {
     xmit: None,
     nexthop_link: Some(nexthop_link),
     nexthop_unlink: Some(nexthop_unlink),
+    nexthop_notice: Some(nexthop_notice),
     owner: kernel::module::this_module::<crate::LocalModule>()
         .as_ptr()
         .cast(),

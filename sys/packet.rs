@@ -64,30 +64,22 @@ impl<'p> Packet<'p> {
         // SAFETY: The caller promises that `skb` is valid.
         let protocol = u16::from_be(unsafe { bindings::wgvia_skb_protocol(skb) });
         let (source, destination, dsfield) = match u32::from(protocol) {
-            bindings::ETH_P_IP => {
-                // SAFETY: The caller promises that the header is there; addresses are plain data.
-                unsafe {
-                    let header = bindings::ip_hdr(skb);
-                    let addrs = (*header).__bindgen_anon_1.addrs;
-                    (
-                        addr::from_be32(addrs.saddr),
-                        addr::from_be32(addrs.daddr),
-                        (*header).tos,
-                    )
-                }
-            }
-            bindings::ETH_P_IPV6 => {
-                // SAFETY: The caller promises that the header is there; addresses are plain data.
-                unsafe {
-                    let header = bindings::ipv6_hdr(skb);
-                    let addrs = (*header).__bindgen_anon_1.addrs;
-                    (
-                        addr::from_in6(&addrs.saddr),
-                        addr::from_in6(&addrs.daddr),
-                        bindings::ipv6_get_dsfield(header),
-                    )
-                }
-            }
+            // SAFETY: The caller promises that there is an IPv4 header.
+            bindings::ETH_P_IP => unsafe {
+                (
+                    addr::from_be32(bindings::wgvia_ip_saddr(skb)),
+                    addr::from_be32(bindings::wgvia_ip_daddr(skb)),
+                    bindings::wgvia_ip_dsfield(skb),
+                )
+            },
+            // SAFETY: The caller promises that there is an IPv6 header.
+            bindings::ETH_P_IPV6 => unsafe {
+                (
+                    addr::from_in6(&bindings::wgvia_ipv6_saddr(skb)),
+                    addr::from_in6(&bindings::wgvia_ipv6_daddr(skb)),
+                    bindings::wgvia_ipv6_dsfield(skb),
+                )
+            },
             _ => return None,
         };
         // INVARIANT: The protocol was looked at, the rest is the caller's promise.
@@ -129,7 +121,7 @@ impl<'p> Packet<'p> {
         match self.source {
             IpAddr::V4(_) => 0,
             // SAFETY: By the type invariants there is an IPv6 header.
-            IpAddr::V6(_) => unsafe { bindings::ip6_flowinfo(bindings::ipv6_hdr(self.as_ptr())) },
+            IpAddr::V6(_) => unsafe { bindings::wgvia_ipv6_flowinfo(self.as_ptr()) },
         }
     }
 
