@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check demo shell clean help
+.PHONY: all kernel check demo bench shell clean help
 
 all:
 	@scripts/build
@@ -38,6 +38,9 @@ demo: all
 
 check: all
 	@scripts/check $(TESTS)
+
+bench: all
+	@scripts/bench
 
 shell: all
 	@scripts/vm
