@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# leaks.sh COMMAND...: run it and end with its status, unless something is left of it:
+#
+#   the modules wgvia and wireguard can be unloaded (nothing refers to them)
+#   the slab caches of namespaces, routes and WireGuard hold no more than before
+#   kmemleak finds nothing, where the kernel has it
+#
+# What is left is printed in lines that begin with #, then "Bail out!".
+
+caches='net_namespace|ip_fib_alias|ip_fib_trie|fib6_node|peer_cache|allowedips_node'
+kmemleak=/sys/kernel/debug/kmemleak
+leaks=()
+
+mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+
+# objects: "cache count" of each cache, without what is only kept for the next use
+objects()
+{
+	local cache
+
+	for cache in /sys/kernel/slab/*/shrink; do
+		[[ ! -w $cache ]] || echo 1 >"$cache"
+	done
+	# shellcheck disable=SC2016 # fields of awk
+	awk -v caches="^($caches)\$" '$1 ~ caches { print $1, $2 }' /proc/slabinfo | sort
+}
+
+# more BEFORE: the caches that hold more than then, or that were not there
+more()
+{
+	# shellcheck disable=SC2016 # fields of awk
+	objects | awk 'NR == FNR { before[$1] = $2; next }
+		       $2 > before[$1] { print $1 ": " before[$1] + 0 " objects before, " $2 " now" }' \
+		<(echo "$1") -
+}
+
+unload()
+{
+	[[ ! -d /sys/module/$1 ]] || rmmod "$1" 2>/dev/null
+}
+
+# wait_for COMMAND...: namespaces and references go a while after what held them
+wait_for()
+{
+	local i
+
+	for i in {1..60}; do
+		! "$@" || return 0
+		sleep 0.5
+	done
+	return 1
+}
+
+no_more() { [[ -z $(more "$before") ]]; }
+
+# Only what is not referred to for some seconds is reported, and by a second scan.
+scan()
+{
+	[[ -w $kmemleak ]] || return 0
+	echo scan >$kmemleak
+	sleep 6
+	echo scan >$kmemleak
+	cat $kmemleak
+}
+
+before=$(objects)
+[[ ! -w $kmemleak ]] || { scan >/dev/null; echo clear >$kmemleak; }
+"$@"
+status=$?
+
+for module in wgvia wireguard; do
+	wait_for unload $module ||
+		leaks+=("$module is referred to: $(</sys/module/$module/refcnt)")
+done
+wait_for no_more || leaks+=("$(more "$before")")
+found=$(scan)
+[[ -z $found ]] || leaks+=("$found")
+
+if ((${#leaks[@]})); then
+	printf '%s\n' "${leaks[@]}" | sed 's/^/# /'
+	echo "Bail out! leaks"
+	exit 1
+fi
+if [[ -w $kmemleak ]]; then
+	echo "# no leaks: modules unloaded, slab caches as before, kmemleak found nothing"
+else
+	echo "# no leaks: modules unloaded, slab caches as before (no kmemleak in this kernel)"
+fi
+exit $status

@@ -1,0 +1,566 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Everything that can change does, while packets flow; then the packets are judged.
+
+    soak.py SECONDS SEED HUB AWAY PEER...
+
+soak.sh calls this with the namespaces of its topology. The keys of the hub (0) and
+of the peers are in SOAK_KEYS, private and base64, separated by commas.
+
+Each thing that decides where a packet may go (the route of a prefix, a nexthop
+object, the AllowedIPs of a prefix, which key of a peer the hub has, mode, filter) has
+a history: what it may have been at any time. While an operation runs, and after one
+that failed, that is the old and the new. A packet is a violation when nothing that
+may have been in force at any time of its flight allows it.
+"""
+
+import base64
+import bisect
+import collections
+import contextlib
+import errno
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import control
+import traffic
+from control import ADD, REPLACE, Control, multipath, peer, through, via_gateway, via_key
+from lib import Ktap, enter_netns, netns
+
+PREFIXES = ([f"10.{16 + i}.0.0/16" for i in range(8)] +
+            [f"fd{0x10 + i:x}::/16" for i in range(8)])
+ROUTE_THREADS = 4
+# Clocks are read on two processors.
+SLACK = 0.001
+
+
+class History:
+    """What something may have been, at any time."""
+
+    def __init__(self, *values):
+        self.times = [0.0]
+        self.values = [frozenset(values)]
+
+    def now(self):
+        return self.values[-1]
+
+    def _add(self, values):
+        # Readers look at the times first.
+        self.values.append(frozenset(values))
+        self.times.append(time.time())
+
+    @contextlib.contextmanager
+    def change(self, *new):
+        """Around an operation; the caller says by .done that it has succeeded."""
+        old = self.now()
+        change = Change()
+        self._add(old | set(new))
+        try:
+            yield change
+        finally:
+            if change.done:
+                self._add(new)
+
+    def between(self, start, end):
+        first = bisect.bisect_right(self.times, start) - 1
+        last = bisect.bisect_right(self.times, end)
+        return frozenset().union(*self.values[max(first, 0):last])
+
+
+class Change:
+    """An operation under way."""
+
+    def __init__(self):
+        self.done = False
+
+
+class World:
+    """What is known of the hub, and what a packet may do there."""
+
+    def __init__(self, hub, away, peers, private):
+        self.hub, self.away, self.peers = hub, away, peers
+        self.hub_key = private[0]
+        # Two keys for each peer, of which the hub has one or none at a time.
+        pairs = [(private[i], new_private()) for i in range(1, len(peers) + 1)]
+        self.private = dict(enumerate(pairs, 1))
+        self.public = {n: tuple(map(public, pair)) for n, pair in self.private.items()}
+        self.numbers = sorted(self.private)
+
+        self.route = [History() for _ in PREFIXES]
+        self.object = [[History(), History()] for _ in PREFIXES]
+        self.allowed = [History() for _ in PREFIXES]
+        self.present = {n: History(0) for n in self.numbers}
+        self.inactive = History(True)
+        self.unfiltered = History(False)
+
+        self.stop = threading.Event()
+        self.device_lock = threading.Lock()
+        self.route_locks = [threading.Lock() for _ in range(ROUTE_THREADS)]
+        self.counts = collections.Counter()
+        self.count_lock = threading.Lock()
+
+    def count(self, what, error):
+        with self.count_lock:
+            self.counts[what, error] += 1
+        return error == 0
+
+    def allows(self, packet):
+        """May this packet have arrived?"""
+        span = packet.sent - SLACK, packet.arrived + SLACK
+        to_hub = packet.direction == traffic.TO_HUB
+        if to_hub and True in self.unfiltered.between(*span):
+            return True
+        keys = self.present[packet.peer].between(*span)
+        allowed = packet.peer in self.allowed[packet.prefix].between(*span)
+        if not keys:
+            return False
+        if allowed and True in self.inactive.between(*span):
+            return True
+        if False not in self.inactive.between(*span):
+            return False
+        atoms = set()
+        for atom in self.route[packet.prefix].between(*span):
+            if atom[0] == "object":
+                atoms |= self.object[packet.prefix][atom[1]].between(*span)
+            else:
+                atoms.add(atom)
+        return (any(("key", packet.peer, key) in atoms for key in keys) or
+                ("gateway", packet.peer) in atoms or allowed and ("onlink",) in atoms)
+
+
+def new_private():
+    return base64.b64decode(subprocess.run(["wg", "genkey"], check=True, capture_output=True).stdout)
+
+
+def public(private):
+    out = subprocess.run(["wg", "pubkey"], check=True, capture_output=True,
+                         input=base64.b64encode(private)).stdout
+    return base64.b64decode(out)
+
+
+class Worker(threading.Thread):
+    """A thread in the hub's namespace that repeats a step until the end."""
+
+    def __init__(self, world, seed, pause=0.0):
+        super().__init__()
+        self.world = world
+        self.random = random.Random(f"{seed} {type(self).__name__}")
+        self.pause = pause
+        self.failure = None
+
+    def run(self):
+        try:
+            enter_netns(self.world.hub)
+            self.control = Control()
+            while not self.world.stop.is_set():
+                self.step()
+                time.sleep(self.random.uniform(0, 2 * self.pause))
+        except Exception as err:  # pylint: disable=broad-except
+            self.failure = f"{type(self).__name__}: {type(err).__name__}: {err}"
+
+    @staticmethod
+    def index():
+        try:
+            return socket.if_nametoindex("hub")
+        except OSError:
+            return 0
+
+
+class Routes(Worker):
+    """Routes of some of the prefixes, in every form, and their nexthop objects."""
+
+    def __init__(self, world, seed, number):
+        super().__init__(world, f"{seed} {number}", pause=0.02)
+        self.mine = range(number, len(PREFIXES), ROUTE_THREADS)
+        self.lock = world.route_locks[number]
+
+    def hop(self, prefix):
+        """(atoms, attributes) of a nexthop without its device"""
+        number = self.random.choice(self.world.numbers)
+        kind = self.random.choice(("key", "key", "key", "gateway", "other gateway"))
+        if kind == "key":
+            # Mostly the key that the hub has, sometimes one that it has no more.
+            have = list(self.world.present[number].now())
+            key = self.random.choice(have + have + [0, 1])
+            return ("key", number, key), via_key(self.world.public[number][key])
+        v6 = ":" in prefix or kind == "other gateway"
+        return ("gateway", number), via_gateway(
+            prefix, f"fd00::{number}" if v6 else f"10.0.0.{number}")
+
+    def step(self):
+        with self.lock:
+            self.locked_step()
+
+    def locked_step(self):
+        world, ident = self.world, self.random.choice(self.mine)
+        prefix, history = PREFIXES[ident], world.route[ident]
+        dev = self.index()
+        form = self.random.choice(("one", "one", "several", "onlink", "object", "object", "group",
+                                   "replace object", "replace object", "delete object",
+                                   "blackhole", "delete"))
+        if form in ("one", "several"):
+            hops = [self.hop(prefix) for _ in range(1 if form == "one" else
+                                                    self.random.choice((2, 3, 8)))]
+            with history.change(*(atom for atom, _ in hops)) as change:
+                change.done = world.count(form, self.control.route(
+                    REPLACE, prefix, through(dev, hops[0][1]) if form == "one" else
+                    multipath(dev, *(hop for _, hop in hops))))
+        elif form == "onlink":
+            with history.change(("onlink",)) as change:
+                change.done = world.count(form, self.control.route(REPLACE, prefix, through(dev)))
+        elif form == "blackhole":
+            with history.change() as change:
+                change.done = world.count(form, self.control.route(
+                    REPLACE, prefix, b"", kind=control.RTN_BLACKHOLE))
+        elif form == "delete":
+            with history.change() as change:
+                error = self.control.route(None, prefix, b"", kind=0)
+                world.count(form, error)
+                change.done = error in (0, errno.ESRCH)
+        elif form == "replace object":
+            self.replace_object(ident, self.random.randrange(2))
+        elif form == "delete object":
+            # Whatever uses it loses it: that can only take possibilities away.
+            world.count(form, self.control.nexthop(
+                None, self.object_id(ident, self.random.randrange(3)), 0, b""))
+        elif form == "object":
+            which = self.random.randrange(2)
+            with history.change(("object", which)) as change:
+                change.done = world.count(form, self.control.route(
+                    REPLACE, prefix, control.attr(control.RTA_NH_ID, control.u32(
+                        self.object_id(ident, which)))))
+        else:
+            for which in range(2):
+                self.replace_object(ident, which)
+            with history.change(("object", 0), ("object", 1)) as change:
+                world.count("group object", self.control.nexthop(
+                    REPLACE, self.object_id(ident, 2), 0,
+                    Control.nexthop_group(*(self.object_id(ident, i) for i in range(2)))))
+                change.done = world.count(form, self.control.route(
+                    REPLACE, prefix, control.attr(control.RTA_NH_ID, control.u32(
+                        self.object_id(ident, 2)))))
+
+    def replace_object(self, ident, which):
+        world, key = self.world, self.random.randrange(2)
+        number = self.random.choice(world.numbers)
+        with world.object[ident][which].change(("key", number, key)) as change:
+            change.done = world.count("replace object", self.control.nexthop(
+                REPLACE, self.object_id(ident, which), control.family_of(PREFIXES[ident]),
+                Control.nexthop_key(self.index(), world.public[number][key])))
+
+    @staticmethod
+    def object_id(ident, which):
+        return 1000 * (which + 1) + ident
+
+
+class Peers(Worker):
+    """Peers come, go and get other keys; AllowedIPs move."""
+
+    def peer(self, number, key, *allowed):
+        own = (f"10.0.0.{number}/32", f"fd00::{number}/128", f"fe80::{number}/128")
+        return peer(self.world.public[number][key], endpoint=("192.0.2.2", 51820 + number),
+                    allowed=own + allowed)
+
+    def add(self, number, key):
+        """The same peer with another private key, then the hub is told of it."""
+        with netns(self.world.peers[number - 1], self.world.hub):
+            error = Control().wg_set("wg0", private=self.world.private[number][key])
+        if error:
+            raise OSError(error, f"a new key for peer {number}")
+        with self.world.present[number].change(key) as change:
+            change.done = self.world.count("add peer", self.control.wg_set(
+                "hub", self.peer(number, key)))
+
+    def remove(self, number):
+        present = self.world.present[number]
+        with present.change() as change:
+            # An unknown one is not removed twice: the union holds both.
+            errors = [self.control.wg_set("hub", peer(key, control.WGPEER_F_REMOVE_ME |
+                                                      control.WGPEER_F_UPDATE_ONLY))
+                      for key in self.world.public[number]]
+            change.done = self.world.count("remove peer", max(errors))
+        return change.done
+
+    def step(self):
+        with self.world.device_lock:
+            number = self.random.choice(self.world.numbers)
+            if self.random.random() < 0.4:
+                if self.remove(number):
+                    time.sleep(self.random.uniform(0, 0.2))
+                    self.add(number, self.random.randrange(2))
+                return
+            keys = self.world.present[number].now()
+            prefix = self.random.randrange(len(PREFIXES))
+            # An update of a peer that is not there succeeds and moves nothing.
+            if len(keys) != 1:
+                return
+            key, = keys
+            with self.world.allowed[prefix].change(number) as change:
+                change.done = self.world.count("move AllowedIPs", self.control.wg_set(
+                    "hub", peer(self.world.public[number][key], control.WGPEER_F_UPDATE_ONLY,
+                                allowed=[PREFIXES[prefix]])))
+
+    def add_all(self):
+        """For a new device: all the peers, and the AllowedIPs that they had."""
+        for number in self.world.numbers:
+            key = next(iter(self.world.present[number].now()), 0)
+            self.add(number, key)
+        for prefix, history in zip(PREFIXES, self.world.allowed):
+            for number in list(history.now())[:1]:
+                key = next(iter(self.world.present[number].now()))
+                self.control.wg_set("hub", peer(self.world.public[number][key],
+                                                control.WGPEER_F_UPDATE_ONLY, allowed=[prefix]))
+
+
+class Device(Worker):
+    """The mode and the filter, the device itself, and the module."""
+
+    def __init__(self, world, seed, peers):
+        super().__init__(world, seed, pause=0.1)
+        self.peers = peers
+
+    def mode(self, mode):
+        states = {"OFF": [True], "AUTO": [True, False], "ON": [False]}[mode]
+        with self.world.inactive.change(*states) as change:
+            change.done = self.world.count(f"mode {mode}", self.control.wgvia_set("hub", mode))
+
+    def filter(self, name):
+        with self.world.unfiltered.change(name == "NONE") as change:
+            change.done = self.world.count(f"filter {name}",
+                                           self.control.wgvia_set("hub", filter_=name))
+
+    def address(self, index):
+        self.control.set_up("hub")
+        for prefix in ("10.0.0.254/24", "fd00::fe/64", "fe80::fe/64"):
+            self.control.add_address(index, prefix)
+
+    def new(self):
+        """Deleted, and another of the same name, with the defaults."""
+        with self.world.device_lock, self.world.inactive.change(True) as inactive, \
+                self.world.unfiltered.change(False) as unfiltered:
+            gone = self.world.count("delete device", self.control.del_device("hub"))
+            time.sleep(self.random.uniform(0, 0.3))
+            if self.world.count("new device", self.control.add_device("hub")):
+                inactive.done = unfiltered.done = gone
+                self.control.wg_set("hub", private=self.world.hub_key, port=51820)
+                self.peers.control = self.control
+                self.peers.add_all()
+                self.address(self.index())
+
+    def move(self):
+        self.world.count("move device", self.control.move_device("hub", self.world.away))
+        time.sleep(self.random.uniform(0, 0.3))
+        with netns(self.world.away, self.world.hub):
+            back = Control()
+            # With routes in it, which do not come along.
+            back.set_up("hub")
+            index = self.index()
+            for prefix in PREFIXES[::5]:
+                back.route(REPLACE, prefix, through(index, via_key(self.world.public[1][0])))
+            self.world.count("move device back", back.move_device("hub", self.world.hub))
+        self.address(self.index())
+
+    def bounce(self):
+        self.world.count("device down", self.control.set_up("hub", False))
+        time.sleep(self.random.uniform(0, 0.2))
+        self.address(self.index())
+
+    def reload(self):
+        """Nothing may refer to the module, so the routes stand still."""
+        with contextlib.ExitStack() as stack:
+            for lock in self.world.route_locks:
+                stack.enter_context(lock)
+            for family in "-4", "-6":
+                subprocess.run(["ip", family, "route", "flush", "proto", "boot"], check=False)
+            subprocess.run(["ip", "nexthop", "flush"], check=False, stdout=subprocess.DEVNULL)
+            inactive = stack.enter_context(self.world.inactive.change(True))
+            unfiltered = stack.enter_context(self.world.unfiltered.change(False))
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:
+                done = subprocess.run(["rmmod", "wgvia"], check=False, capture_output=True)
+                if done.returncode == 0:
+                    break
+                time.sleep(0.2)
+            inactive.done = unfiltered.done = self.world.count("unload module", done.returncode)
+            time.sleep(self.random.uniform(0, 0.3))
+            self.world.count("load module", subprocess.run(["modprobe", "wgvia"],
+                                                           check=False).returncode)
+
+    def step(self):
+        kind = self.random.random()
+        if kind < 0.45:
+            self.mode(self.random.choice(("ON", "ON", "AUTO", "AUTO", "OFF")))
+        elif kind < 0.8:
+            self.filter(self.random.choice(("DEVICE", "DEVICE", "STRICT", "STRICT", "NONE")))
+        elif kind < 0.85:
+            self.bounce()
+        elif kind < 0.9:
+            self.move()
+        elif kind < 0.94:
+            self.new()
+        else:
+            self.reload()
+
+
+class Show(Worker):
+    """Asks for everything, all the time."""
+
+    def step(self):
+        what = self.random.choice(("routes", "nexthops", "devices", "bindings", "wg"))
+        error = 0
+        try:
+            if what == "routes":
+                self.control.dump(control.RTM_GETROUTE)
+            elif what == "nexthops":
+                self.control.dump(control.RTM_GETNEXTHOP)
+            elif what == "devices":
+                self.control.genl_dump("wgvia", control.UAPI["WGVIA_CMD_DEVICE_GET"])
+            elif what == "bindings":
+                self.control.genl_dump("wgvia", control.UAPI["WGVIA_CMD_BINDING_GET"])
+            else:
+                self.control.genl_dump("wireguard", control.WG_CMD_GET_DEVICE, control.attr(
+                    control.WGDEVICE_A_IFNAME, b"hub\0"))
+        except OSError as err:
+            error = err.errno
+        self.world.count(f"show {what}", error)
+
+
+class Namespaces(Worker):
+    """A namespace with a device and routes in every form, deleted with all of it."""
+
+    def step(self):
+        name = f"gone-{os.getpid()}"
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        try:
+            with netns(name, self.world.hub):
+                inside = Control()
+                inside.add_device("hub")
+                keys = [self.world.public[n][0] for n in self.world.numbers[:2]]
+                inside.wg_set("hub", peer(keys[0], allowed=["10.0.0.1/32"]))
+                index = self.index()
+                inside.set_up("hub")
+                inside.wgvia_set("hub", self.random.choice(("ON", "AUTO", "OFF")))
+                for i, prefix in enumerate(PREFIXES):
+                    if i % 2:
+                        inside.route(ADD, prefix, through(index, via_key(keys[0])))
+                    else:
+                        inside.route(ADD, prefix, multipath(index, *map(via_key, keys)))
+                inside.nexthop(ADD, 1, socket.AF_INET, Control.nexthop_key(index, keys[0]))
+                inside.nexthop(ADD, 2, 0, Control.nexthop_group(1))
+                inside.route(ADD, "10.99.0.0/16",
+                             control.attr(control.RTA_NH_ID, control.u32(2)))
+        finally:
+            deleted = subprocess.run(["ip", "netns", "del", name], check=False)
+            self.world.count("delete namespace", deleted.returncode)
+
+
+def settle(world, device):
+    """A known state, in which every prefix has one peer: who has which."""
+    enter_netns(world.hub)
+    device.control = device.peers.control = Control()
+    device.new()
+    device.mode("ON")
+    device.filter("STRICT")
+    index = device.index()
+    owners = {}
+    for ident, prefix in enumerate(PREFIXES):
+        owners[ident] = number = world.numbers[ident % len(world.numbers)]
+        key, = world.present[number].now()
+        with world.route[ident].change(("key", number, key)) as change:
+            change.done = device.control.route(
+                REPLACE, prefix, through(index, via_key(world.public[number][key]))) == 0
+    return owners
+
+
+def wait_for_all(files, owners, settled):
+    """Until every prefix has had a packet each way; which have not, in good time."""
+    deadline = time.monotonic() + 120
+    missing = None
+    while missing is None or missing and time.monotonic() < deadline:
+        time.sleep(2)
+        missing = {(direction, prefix) for direction in (traffic.TO_PEER, traffic.TO_HUB)
+                   for prefix in owners}
+        for path in files:
+            for packet in traffic.arrivals(path):
+                if packet.sent > settled and owners[packet.prefix] == packet.peer:
+                    missing.discard((packet.direction, packet.prefix))
+    return missing
+
+
+def report(world):
+    names = sorted({what for what, _ in world.counts})
+    for name in names:
+        errors = {errno.errorcode.get(error, str(error)): count
+                  for (what, error), count in sorted(world.counts.items())
+                  if what == name and error}
+        failed = ", ".join(f"{count} {error}" for error, count in errors.items())
+        print(f"# {name}: {world.counts[name, 0]} done" + (f", {failed}" if failed else ""))
+    done = sum(count for (_, error), count in world.counts.items() if not error)
+    print(f"# operations: {done} done, {sum(world.counts.values()) - done} refused")
+
+
+def main():
+    seconds, seed = float(sys.argv[1]), sys.argv[2]
+    hub, away, *peers = sys.argv[3:]
+    private = [base64.b64decode(key) for key in os.environ["SOAK_KEYS"].split(",")]
+    world = World(hub, away, peers, private)
+    enter_netns(hub)
+    ktap = Ktap(4)
+    print(f"# seed: {seed}, {seconds:.0f} s", flush=True)
+
+    files = [f"{os.environ['SOAK_TMP']}/{name}" for name in ("hub", "peers")]
+    pids = [traffic.start(kind, [hub, *peers], PREFIXES, path, seed, rate)
+            for kind, path, rate in zip((traffic.Hub, traffic.Peers), files, (100, 100))]
+
+    changer = Peers(world, seed, pause=0.05)
+    device = Device(world, seed, Peers(world, seed))
+    workers = [changer, device, Show(world, seed, pause=0.01), Namespaces(world, seed, pause=1)]
+    workers += [Routes(world, seed, number) for number in range(ROUTE_THREADS)]
+    for worker in workers:
+        worker.start()
+    world.stop.wait(seconds)
+    world.stop.set()
+    for worker in workers:
+        worker.join()
+
+    owners = settle(world, device)
+    settled = time.time()
+    missing = wait_for_all(files, owners, settled)
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    statuses = [os.waitpid(pid, 0)[1] for pid in pids]
+    report(world)
+
+    judged = collections.Counter()
+    forbidden = []
+    for path in files:
+        for packet in traffic.arrivals(path):
+            judged[packet.direction] += 1
+            if not world.allows(packet):
+                forbidden.append(packet)
+    print(f"# packets delivered and judged: {judged[traffic.TO_PEER]} to peers, "
+          f"{judged[traffic.TO_HUB]} to the hub, {len(forbidden)} forbidden")
+    for packet in forbidden[:20]:
+        print("#", packet, f"{packet.arrived - packet.sent:.6f} s")
+
+    def workers_ran():
+        ktap.check("what ended early", [], [worker.failure for worker in workers
+                                            if worker.failure])
+
+    ktap.test("everything changes until the end", workers_ran)
+    ktap.test("packets flow until the end", lambda: ktap.check("statuses", [0, 0], statuses))
+    ktap.test("no packet is delivered that was forbidden all its flight",
+              lambda: ktap.check("forbidden", 0, len(forbidden)))
+    ktap.test("afterwards every prefix has its peer, both ways",
+              lambda: ktap.check("(direction, prefix) without a packet", set(), missing))
+    ktap.exit()
+
+
+if __name__ == "__main__":
+    main()
