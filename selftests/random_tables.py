@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Random tables and random packets: each packet ends where the model says.
+
+    random_tables.py [--seed N] [--rounds N] [--packets N] [--verbose]
+
+A round draws AllowedIPs, routes, rules, nexthop objects, a mode and a filter, and
+sends packets both ways: from sockets of the hub, from a packet socket on its
+WireGuard device, and from the peers. The namespace that gets each packet and the
+counters that move have to be those of model.py. Then some of it changes, and
+packets go again. All is decided by the seed of the round; those that failed once
+are in the file `seeds` and run again each time.
+"""
+
+import argparse
+import collections
+import contextlib
+import os
+import secrets
+from dataclasses import replace
+
+from lib import Ktap, require
+from lib_lab import BOUND_SOCKET_PORT, DEVICE, PORTS, SOCKET_PORTS, Lab
+from lib_tables import DSCPS, MARKS, Tables
+from model import Flow, send_from_socket
+
+PEERS = 4
+BATCHES = 3
+CONNECTED = 6
+SHOWN = 5
+
+# A packet, how it is sent, and what does it: how is "socket", "hub" (a packet
+# socket there) or a peer.
+Shot = collections.namedtuple("Shot", "how packet sender")
+
+
+def may_be_sent_to(addr):
+    if addr.version == 4:
+        return 1 <= addr.packed[0] < 224 and not addr.is_loopback
+    return addr.packed[0] not in (0, 0xff)
+
+
+class Round:
+    """Tables, and the packets that go through them."""
+
+    def __init__(self, lab, seed):
+        self.lab = lab
+        self.tables = Tables(seed, lab)
+        self.draw = self.tables.draw
+        self.device = self.tables.device
+        self.tables.apply()
+        self.connected = []
+
+    # --- packets -----------------------------------------------------------
+
+    def destination(self, version):
+        while not may_be_sent_to(addr := self.draw.address(version)):
+            pass
+        return addr
+
+    def packet(self, version, sport):
+        return Flow(dst=self.destination(version), src=self.draw.choice(self.draw.sources[version]),
+                    sport=sport, dport=self.draw.choice(PORTS), mark=self.draw.choice(MARKS),
+                    dscp=self.draw.choice(DSCPS))
+
+    def shot(self):
+        draw = self.draw
+        version = draw.choice((4, 6))
+        how = draw.weighted(socket=10, bound=2, hub=3, peer=8)
+        if how == "peer":
+            packet = self.packet(version, draw.choice(SOCKET_PORTS))
+            # What a peer sends may say anything.
+            packet = replace(packet, mark=0, src=draw.address(version), dst=draw.choice(
+                (packet.src, packet.dst)))
+            how = draw.choice(sorted(self.device.peers))
+            return Shot(how, packet, self.lab.packet_sender(how, packet))
+        if how == "hub":
+            packet = self.packet(version, draw.choice(SOCKET_PORTS))
+            return Shot(how, packet, self.lab.packet_sender(how, packet))
+        packet = self.packet(version, draw.choice(SOCKET_PORTS))
+        if how == "bound" or packet.dst.is_link_local:
+            packet = replace(packet, sport=BOUND_SOCKET_PORT, oif=DEVICE)
+        return Shot("socket", packet, self.lab.socket_sender(packet))
+
+    def connect(self):
+        """Sockets that are to follow what changes."""
+        for number in range(CONNECTED):
+            packet = self.packet(4 if number % 2 else 6, 0)
+            with contextlib.suppress(OSError):
+                sock = self.lab.connected(packet)
+                packet = replace(packet, sport=sock.getsockname()[1])
+                self.connected.append(Shot("socket", packet, sock.send))
+
+    def batch(self, count):
+        shots = list(self.connected)
+        while len(shots) < count:
+            # Some flows have more than one packet.
+            shots.append(self.draw.choice(shots) if shots and self.draw.chance(0.2)
+                         else self.shot())
+        return shots
+
+    # --- the model's word --------------------------------------------------
+
+    def expected(self, shot):
+        """The possible (fate, counter)s"""
+        if shot.how in self.lab.peers:
+            accepted, counters = self.device.receive(shot.packet, shot.how)
+            return {("hub" if accepted else "dropped", counter) for counter in counters}
+        send = self.device.send if shot.how == "hub" else lambda packet: send_from_socket(
+            self.device, packet)
+        return {(peer or "ENOKEY", counter) for peer, counter in send(shot.packet)}
+
+    def compare(self, check, count):
+        """Send a batch, and check what becomes of it; returns a line on each packet."""
+        shots = self.batch(count)
+        fates, moved = self.lab.exchange([shot.sender for shot in shots])
+        least, most = collections.Counter(), collections.Counter()
+        flows, lines, wrong = {}, [], []
+        for shot, fate in zip(shots, fates):
+            if fate.startswith("E") and fate != "ENOKEY":
+                fate = "error"
+            expected = self.expected(shot)
+            counters = {counter for possible, counter in expected if possible == fate}
+            most.update(counters - {None})
+            least.update(counters - {None} if len(counters) == 1 else ())
+            lines.append(f"{describe(shot)}: {fate}; model: " + " or ".join(sorted(
+                f"{possible} ({counter})" for possible, counter in expected)))
+            first = flows.setdefault((shot.how, shot.packet), fate)
+            if not counters:
+                wrong.append(lines[-1])
+            elif fate != first:
+                wrong.append(f"{lines[-1]}, and {first} earlier")
+        check("packets that have not gone as in the model", [], wrong[:SHOWN])
+        check("how many have not", 0, len(wrong))
+        for counter in sorted(moved.keys() | most.keys()):
+            if not least[counter] <= moved.get(counter, 0) <= most[counter]:
+                check(f"counter {counter}", f"{least[counter]} to {most[counter]}",
+                      moved.get(counter, 0))
+        return lines
+
+    def close(self):
+        for shot in self.connected:
+            shot.sender.__self__.close()
+        self.lab.connect([peer for peer in self.lab.peers if peer not in self.device.peers])
+
+
+def describe(shot):
+    packet = shot.packet
+    words = [f"{shot.how}: {packet.src} port {packet.sport} to {packet.dst} port {packet.dport}"]
+    words += [f"{name} {value}" for name, value in (
+        ("mark", packet.mark), ("dscp", packet.dscp), ("through", packet.oif)) if value]
+    return " ".join(words)
+
+
+def run_round(ktap, lab, seed, packets, verbose):
+    this = Round(lab, seed)
+    try:
+        this.connect()
+        for batch in range(BATCHES):
+            if batch:
+                this.tables.change()
+            shown = lab.show()
+            ktap.check("nexthops that name a peer", this.tables.nexthops(), shown["nexthops"])
+            ktap.check("active", this.device.active(), shown["active"])
+            lines = this.compare(ktap.check, packets)
+            if verbose:
+                print(*(f"# {line}" for line in this.tables.log + lines), sep="\n")
+                this.tables.log.clear()
+            if ktap.diagnostics:
+                ktap.diagnostics += [f"in batch {batch + 1}; to see it again:",
+                                     f"  random_tables.py --seed {seed} --rounds 1 "
+                                     f"--packets {packets} --verbose"]
+                break
+    finally:
+        this.close()
+
+
+def read_seeds():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "seeds")
+    with open(path, encoding="ascii") as file:
+        lines = [line.partition("#")[0].strip() for line in file]
+    return [int(line) for line in lines if line]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, help="of the first round; without it: the seeds of "
+                        "the file, then random ones")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--packets", type=int, default=300, help="of each batch, three a round")
+    parser.add_argument("--verbose", action="store_true", help="say what each round sets up")
+    args = parser.parse_args()
+    require("ip", "wg", "wgvia")
+
+    known = read_seeds() if args.seed is None else []
+    first = secrets.randbelow(10 ** 9) if args.seed is None else args.seed
+    seeds = known + list(range(first, first + args.rounds))
+    ktap = Ktap(len(seeds))
+    with Lab(PEERS) as lab:
+        for seed in seeds:
+            ktap.test(f"seed {seed}", run_round, ktap, lab, seed, args.packets, args.verbose)
+    ktap.exit()
+
+
+if __name__ == "__main__":
+    main()
