@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check demo bench shell clean help
+.PHONY: all kernel check demo bench soak fuzz broken shell clean help
 
 all:
 	@scripts/build
@@ -41,6 +41,15 @@ check: all
 
 bench: all
 	@scripts/bench
+
+soak: all
+	@scripts/soak $(MINUTES)
+
+fuzz: all
+	@scripts/fuzz $(MESSAGES)
+
+broken: all
+	@scripts/broken
 
 shell: all
 	@scripts/vm
