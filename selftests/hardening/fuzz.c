@@ -332,7 +332,7 @@ static void damage(size_t start)
 
 static const char *const names[] = {
 	"RTM_NEWROUTE", "RTM_DELROUTE", "RTM_NEWNEXTHOP", "RTM_DELNEXTHOP",
-	"dumps", "wgvia", "wgvia dumps",
+	"dumps", "wgvia", "wgvia-dumps",
 };
 
 #define KINDS (sizeof(names) / sizeof(names[0]))
