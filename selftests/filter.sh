@@ -23,11 +23,6 @@ family()
 	fi
 }
 
-set_filter()
-{
-	check in_hub wgvia set hub filter "$1"
-}
-
 test_reset()
 {
 	reset_hub
@@ -38,25 +33,6 @@ test_reset()
 }
 
 rule() { ip_hub "-$f" rule "$@" proto boot; }
-
-# check_source SOURCE COUNTER p1|p2|p3|none [DST]: as in source_filter.sh
-check_source()
-{
-	local i dst=${4:-$hub_addr}
-
-	count_from_now
-	for i in 1 2 3; do
-		if [[ p$i == "$3" ]]; then
-			check_forge hub "p$i" wg0 "$1" "$dst"
-		else
-			check_forge dropped "p$i" wg0 "$1" "$dst"
-		fi
-	done
-	case $3 in
-	none) check_counters "$2=3" ;;
-	*) check_counters "$2=1" rx-drop-peer=2 ;;
-	esac
-}
 
 strict_ways()
 {

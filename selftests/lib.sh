@@ -366,9 +366,19 @@ setup_hub()
 	fi
 
 	packets_start "${args[@]}"
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
+	[[ ${#DIAGNOSTICS[@]} -eq 0 ]] || bail_out "no session: ${DIAGNOSTICS[*]}"
+}
+
+# warm_up [OPTION]...: a session with every peer, begun by the hub
+# shellcheck disable=SC2120 # vrf.sh has an option
+warm_up()
+{
+	local i
+
 	for ((i = 1; i <= PEERS; i++)); do
-		send hub "10.0.0.$i"
-		[[ $REPLY == "p$i" ]] || bail_out "no session with peer $i: $REPLY"
+		check_send "p$i" hub "10.0.0.$i" "$@"
 	done
 }
 
@@ -398,6 +408,13 @@ set_mode()
 	local out
 
 	out=$(in_hub wgvia set hub mode "$1" 2>&1) || fail "wgvia set hub mode $1: $out"
+}
+
+set_filter()
+{
+	local out
+
+	out=$(in_hub wgvia set hub filter "$1" 2>&1) || fail "wgvia set hub filter $1: $out"
 }
 
 # show JQ_FILTER: of the hub's device
@@ -500,6 +517,27 @@ check_forge()
 
 	forge "$@"
 	check_eq "packet sent by $1 through $2, from $3 to $4" "$expected" "$REPLY"
+}
+
+# check_source SOURCE COUNTER p1|p2|p3|none [DST]: what becomes of a packet from this
+# address if each of three peers sends it. The one named may, and COUNTER moves;
+# if none may, COUNTER says why.
+check_source()
+{
+	local i dst=${4:-$hub_addr}
+
+	count_from_now
+	for i in 1 2 3; do
+		if [[ p$i == "$3" ]]; then
+			check_forge hub "p$i" wg0 "$1" "$dst"
+		else
+			check_forge dropped "p$i" wg0 "$1" "$dst"
+		fi
+	done
+	case $3 in
+	none) check_counters "$2=3" ;;
+	*) check_counters "$2=1" rx-drop-peer=2 ;;
+	esac
 }
 
 # check_ping DST: the hub gets an answer

@@ -150,7 +150,7 @@ class Packets:
             with contextlib.suppress(BlockingIOError):
                 while True:
                     data, address = sock.recvfrom(4096)
-                    if data.endswith(payload) and address[0] != "lan":
+                    if data.endswith(payload) and address[0] != "lan" and name not in found:
                         found.append(name)
         return found
 

@@ -25,27 +25,6 @@ family()
 	fi
 }
 
-# check_source SOURCE COUNTER PEER|none: from this peer alone it is accepted, by
-# COUNTER; without PEER it is dropped by COUNTER, whoever sends it
-check_source()
-{
-	local i
-
-	count_from_now
-	for i in 1 2 3; do
-		if [[ p$i == "$3" ]]; then
-			check_forge hub "p$i" wg0 "$1" "$hub_addr"
-		else
-			check_forge dropped "p$i" wg0 "$1" "$hub_addr"
-		fi
-	done
-	if [[ $3 == none ]]; then
-		check_counters "$2=3"
-	else
-		check_counters "$2=1" rx-drop-peer=2
-	fi
-}
-
 default_route()
 {
 	family "$1"

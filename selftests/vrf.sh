@@ -1,0 +1,181 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The device in a VRF, and VRFs that have routes through a device outside them.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+MODE=on
+
+family()
+{
+	f=$1
+	if [[ $1 == 4 ]]; then
+		hub_addr=10.0.0.254 prefix=10.2.0.0/16 addr=10.2.0.1
+		gateway=10.0.0.2 host=10.0.0.2/32
+	else
+		hub_addr=fd00::fe prefix=fd02::/48 addr=fd02::1
+		gateway=fd00::2 host=fd00::2/128
+	fi
+}
+
+# add_to TABLE ROUTE...
+add_to()
+{
+	local table=$1
+	shift
+
+	check ip_hub "-$f" route add "$@" table "$table"
+}
+
+# Enslaving takes the device down, its IPv6 addresses and all sessions along, and
+# so does the way back.
+enslave()
+{
+	check ip_hub link set hub master red
+	add_hub_addresses
+	warm_up dev=red
+}
+
+release()
+{
+	check ip_hub link set hub nomaster
+	add_hub_addresses
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
+}
+
+add_hub_addresses()
+{
+	ip_hub -batch - <<-END
+		address replace fd00::fe/64 dev hub
+		address replace fe80::fe/64 dev hub
+	END
+}
+
+# in_vrf FILTER FAMILY: the table of the VRF counts, and main does not
+in_vrf()
+{
+	family "$2"
+	enslave
+	set_filter "$1"
+	add_to 100 "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	add_to main "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	count_from_now
+	check_send p2 hub "$addr" dev=red
+	check_send p2 hub "$addr" dev=hub
+	check_send p3 hub "$addr"
+	check_counters tx-wgpeer=3
+	check_source "$addr" rx-wgpeer p2
+	check ip_hub "-$f" route del "$prefix" table 100
+	add_to 100 unreachable default
+	check_source "$addr" rx-drop-noroute none
+	set_filter device
+	release
+}
+
+# Packets that leave through the queue of the VRF's device are routed once more.
+queue_of_vrf()
+{
+	family "$1"
+	enslave
+	add_to 100 "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check in_hub tc qdisc add dev red root pfifo
+	count_from_now
+	check_send p2 hub "$addr" dev=red
+	check_counters tx-wgpeer=1
+	check in_hub tc qdisc del dev red root
+	release
+}
+
+# The route to a gateway is looked up where the device is.
+gateway_in_vrf()
+{
+	family "$1"
+	enslave
+	add_to 100 "$prefix" via "$gateway" dev hub
+	add_to main "$host" dev hub via-wgpeer "${KEY[1]}"
+	count_from_now
+	check_send p2 hub "$addr" dev=red
+	check_counters tx-gateway-allowedips=1
+	check_source "$addr" rx-gateway-allowedips p2
+	add_to 100 "$host" dev hub via-wgpeer "${KEY[3]}"
+	count_from_now
+	check_send p3 hub "$addr" dev=red
+	check_counters tx-gateway-wgpeer=1
+	check_source "$addr" rx-gateway-wgpeer p3
+	release
+}
+
+# A packet socket has no VRF, the device has.
+packet_socket_in_vrf()
+{
+	family "$1"
+	enslave
+	add_to 100 "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	add_to main "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check_forge p2 hub hub "$hub_addr" "$addr"
+	release
+}
+
+# Two VRFs with the same prefix at different peers, one device outside of both: each
+# sends to its own, and both peers may answer if the device's own table has them.
+leaked()
+{
+	family "$1"
+	add_to 100 "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	add_to 200 "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check_send p2 hub "$addr" dev=red
+	check_send p3 hub "$addr" dev=blue
+	check_source "$addr" rx-drop-noroute none
+	check ip_hub route add "$prefix" nexthop dev hub via-wgpeer "${KEY[2]}" \
+		nexthop dev hub via-wgpeer "${KEY[3]}"
+	count_from_now
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge hub p3 wg0 "$addr" "$hub_addr"
+	check_forge dropped p1 wg0 "$addr" "$hub_addr"
+	check_counters rx-wgpeer=2 rx-drop-peer=1
+}
+
+# What lan sends in the VRF that it is in leaves through the device outside.
+leaked_forwarded()
+{
+	family "$1"
+	check ip_hub link set lan master red
+	check ip_hub address replace 2001:db8:1::1/64 dev lan
+	add_to 100 "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	add_to main "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	count_from_now
+	check_send p2 lan "$addr"
+	check_counters tx-wgpeer=1
+	check ip_hub link set lan nomaster
+	check ip_hub address replace 2001:db8:1::1/64 dev lan
+	check_send p3 lan "$addr"
+}
+
+for f in 4 6; do
+	test_add "IPv$f: device in a VRF, filter device" in_vrf device $f
+	test_add "IPv$f: device in a VRF, filter strict" in_vrf strict $f
+	test_add "IPv$f: device in a VRF that has a queue" queue_of_vrf $f
+	test_add "IPv$f: device in a VRF, gateway" gateway_in_vrf $f
+	test_add "IPv$f: device in a VRF, packet socket" packet_socket_in_vrf $f
+	test_add "IPv$f: VRFs leak routes to a device outside" leaked $f
+	test_add "IPv$f: VRFs leak routes, forwarding" leaked_forwarded $f
+done
+
+setup_hub 3 lan
+ip_hub -batch - <<-END
+	link add red type vrf table 100
+	link set red up
+	address add 10.9.0.1/32 dev red
+	address add fd09::1/128 dev red
+	link add blue type vrf table 200
+	link set blue up
+	address add 10.9.0.2/32 dev blue
+	address add fd09::2/128 dev blue
+END
+# What is received in a VRF reaches the socket that answers nothing, too.
+in_hub sysctl -qw net.ipv4.udp_l3mdev_accept=1
+set_mode $MODE
+tests_run
