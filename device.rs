@@ -216,7 +216,7 @@ impl Device {
         self.mode.store(Mode::Off as u32, Relaxed);
         if let Some(attachment) = attachment {
             attachment.detach(rtnl);
-            self.forget_peers();
+            self.forget_peers(rtnl);
         }
     }
 
@@ -233,7 +233,7 @@ impl Device {
     }
 
     /// Gives all references to peers back, before the device can be destroyed.
-    fn forget_peers(&self) {
+    fn forget_peers(&self, rtnl: &Rtnl) {
         let mut tracking = self.tracking.lock();
         *tracking = false;
         let mut after = None;
@@ -243,7 +243,7 @@ impl Device {
         }
         drop(tracking);
         // `release` may have taken a binding out of the table, and not yet have put its peer.
-        synchronize();
+        synchronize(rtnl);
     }
 
     /// The binding with the lowest key above `key`, or with the lowest of all.

@@ -37,7 +37,6 @@ use kernel::{
             Atomic,
             Full, //
         },
-        rcu,
         Arc, //
     },
 };
@@ -451,7 +450,8 @@ impl<T: PeerHook> Drop for Attachment<T> {
 }
 
 /// Waits until no packet is in a hook, and no reference to a peer taken out of its slot under RCU
-/// is waiting to be put.
-pub(crate) fn synchronize() {
-    rcu::synchronize_rcu();
+/// is waiting to be put. Hurries, for those who wait for RTNL.
+pub(crate) fn synchronize(_: &Rtnl) {
+    // SAFETY: Process context, since RTNL is held.
+    unsafe { bindings::synchronize_net() };
 }
