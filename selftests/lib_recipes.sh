@@ -18,27 +18,28 @@ block()
 		inside' "$page"
 }
 
-# recipe NAME [NETNS]: run the block, in the hub if nothing else is said
+# recipe NAME [NETNS]: run the block in a namespace, the hub if nothing else is
+# said, and there in the folder of that name
 recipe()
 {
-	local text out status
+	local ns=${2:-$hub} text out status
 
 	text=$(block "$1")
 	[[ -n $text ]] || bail_out "the page has no block $1"
-	out=$(cd "$TMP" && KEY1=${KEY[1]} KEY2=${KEY[2]} KEY3=${KEY[3]} \
-		ip netns exec "${2:-$hub}" bash -euo pipefail -c "$text" 2>&1 </dev/null)
+	out=$(cd "$TMP/$ns" && KEY1=${KEY[1]} KEY2=${KEY[2]} KEY3=${KEY[3]} \
+		ip netns exec "$ns" bash -euo pipefail -c "$text" 2>&1 </dev/null)
 	status=$?
 	[[ $status -eq 0 ]] || fail "block $1 ends with status $status: $out"
 	[[ $out != *Warning:* ]] || fail "block $1: $out"
 }
 
-# A file runs its blocks as "recipe NAME" or "block NAME"
+# all_blocks_tested FILE...: one of these names it
 all_blocks_tested()
 {
 	local name
 
 	for name in $(blocks); do
-		(cd "$selftests" && grep -qE "\b(recipe|block) $name\b" "$@") ||
+		(cd "$selftests" && grep -qE "^\s*recipe $name\b" "$@") ||
 			fail "no test runs the block $name"
 	done
 }
@@ -47,7 +48,8 @@ allowed_ips() { echo "10.0.0.$1/32,fd00::$1/128,fe80::$1/128"; }
 
 add_hub_device()
 {
-	echo "${PRIVATE[0]}" >"$TMP/wg0.key"
+	mkdir -p "$TMP/$hub"
+	(umask 077 && echo "${PRIVATE[0]}" >"$TMP/$hub/wg0.key")
 	recipe device
 	[[ ${#DIAGNOSTICS[@]} -eq 0 ]] || bail_out "${DIAGNOSTICS[*]}"
 	# What lib.sh calls it

@@ -198,6 +198,8 @@ via_inet6()
 test_reset()
 {
 	vrf_cleanup
+	# Before the routes: ip cannot flush those that use an object.
+	ip_hub nexthop flush >/dev/null
 	reset_hub
 }
 
@@ -208,6 +210,6 @@ test_add "ECMP over two peers" ecmp
 test_add "a thousand prefixes moved by one nexthop object" thousand
 test_add "VRFs that reach their sites through one device" vrf
 test_add "IPv4 over IPv6 next hops" via_inet6
-test_add "every block of the page is tested" all_blocks_tested recipes.sh daemons.sh
+test_add "every block of the page is tested" all_blocks_tested lib_recipes.sh recipes.sh
 
 tests_run
