@@ -34,6 +34,14 @@
 
 #include "../netlink/generated/wgvia.h"
 
+/* warn_on!() has kbuild rewrite a file of the kernel's tree when a module that
+ * is not part of it is built again.
+ */
+static inline bool wgvia_warn_on_once(bool cond)
+{
+	return WARN_ON_ONCE(cond);
+}
+
 static inline __be16 wgvia_skb_protocol(const struct sk_buff *skb)
 {
 	return skb->protocol;

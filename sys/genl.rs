@@ -13,7 +13,10 @@ use super::{
     netdev::Net, //
 };
 use crate::netlink_ext;
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    slice, //
+};
 use kernel::{
     error::{
         from_result,
@@ -22,51 +25,93 @@ use kernel::{
     prelude::*, //
 };
 
+/// The generated policy of an operation, by the numbers of its attributes; empty if the operation
+/// has none.
+fn policy(command: u32, capability: u32) -> &'static [bindings::nla_policy] {
+    // SAFETY: The table of operations and their policies are constant and as long as they say.
+    unsafe {
+        let family = &raw const bindings::wgvia_nl_family;
+        slice::from_raw_parts((*family).split_ops, (*family).n_split_ops.into())
+            .iter()
+            .find(|op| u32::from(op.cmd) == command && u32::from(op.flags) & capability != 0)
+            .filter(|op| !op.policy.is_null())
+            .map_or(&[], |op| {
+                slice::from_raw_parts(op.policy, op.maxattr as usize + 1)
+            })
+    }
+}
+
+/// Is `attr` an attribute of the type `kind` in a policy?
+fn has(policy: &[bindings::nla_policy], attr: u32, kind: u32) -> bool {
+    policy
+        .get(attr as usize)
+        .is_some_and(|policy| u32::from(policy.type_) == kind)
+}
+
 /// A request, whose attributes the generated policy has checked.
 ///
 /// # Invariants
 ///
-/// The pointer is valid for `'a`.
-pub(crate) struct Request<'a>(*const bindings::genl_info, PhantomData<&'a ()>);
+/// `info` is valid for `'a`. Its attributes are those of `policy`, none if that is empty, and those
+/// that are there have passed it.
+pub(crate) struct Request<'a> {
+    info: *const bindings::genl_info,
+    policy: &'static [bindings::nla_policy],
+    _info: PhantomData<&'a ()>,
+}
 
 impl<'a> Request<'a> {
-    fn attr(&self, attr: u32) -> Option<*const bindings::nlattr> {
-        // SAFETY: Valid by the type invariants. The array has an entry for each attribute of the
-        // operation's policy, and is null if the operation has none.
-        unsafe {
-            let attrs = (*self.0).attrs;
-            if attrs.is_null() {
-                return None;
-            }
-            let attr: *const bindings::nlattr = *attrs.add(attr as usize);
-            (!attr.is_null()).then_some(attr)
+    /// # Safety
+    ///
+    /// `info` is valid for `'a`, and is what generic netlink made of a request for the operation
+    /// `command` of the family, a `doit` or `dumpit` as `capability` says.
+    unsafe fn new(info: *const bindings::genl_info, command: u32, capability: u32) -> Self {
+        // INVARIANT: The caller promises it.
+        Self {
+            info,
+            policy: policy(command, capability),
+            _info: PhantomData,
         }
     }
 
-    /// A `u32` attribute, one of the operation's policy.
+    /// An attribute that is of the type `kind` in the operation's policy. To ask for another is a
+    /// mistake, which is complained of.
+    fn attr(&self, attr: u32, kind: u32) -> Option<*const bindings::nlattr> {
+        let known = has(self.policy, attr, kind);
+        // SAFETY: Only complains.
+        if unsafe { bindings::wgvia_warn_on_once(!known) } {
+            return None;
+        }
+        // SAFETY: Valid by the type invariants: the array has an entry for each attribute of the
+        // policy, of which this is one.
+        let attr: *const bindings::nlattr = unsafe { *(*self.info).attrs.add(attr as usize) };
+        (!attr.is_null()).then_some(attr)
+    }
+
+    /// An attribute that is a `u32` in the operation's policy.
     pub(crate) fn u32(&self, attr: u32) -> Option<u32> {
-        let attr = self.attr(attr)?;
+        let attr = self.attr(attr, bindings::NLA_U32)?;
         // SAFETY: The policy has checked its length.
         Some(unsafe { bindings::nla_get_u32(attr) })
     }
 
-    /// A string attribute, one of the operation's policy.
+    /// An attribute that is a string in the operation's policy.
     pub(crate) fn string(&self, attr: u32) -> Option<&'a CStr> {
-        let attr = self.attr(attr)?;
-        // SAFETY: The policy has checked that it ends with a NUL.
+        let attr = self.attr(attr, bindings::NLA_NUL_STRING)?;
+        // SAFETY: The policy has checked that there is a NUL in it.
         Some(unsafe { CStr::from_char_ptr(bindings::nla_data(attr).cast()) })
     }
 
     /// The network namespace that the request came from.
     pub(crate) fn net(&self) -> Net<'a> {
         // SAFETY: Valid by the type invariants; the requesting socket keeps the namespace.
-        unsafe { Net::from_ptr(bindings::genl_info_net(self.0)) }
+        unsafe { Net::from_ptr(bindings::genl_info_net(self.info)) }
     }
 
     /// Where to explain an error.
     pub(crate) fn extack(&self) -> ExtAck<'_> {
         // SAFETY: Valid by the type invariants, for the time of the request.
-        unsafe { ExtAck::from_ptr((*self.0).extack) }
+        unsafe { ExtAck::from_ptr((*self.info).extack) }
     }
 }
 
@@ -82,14 +127,10 @@ pub(crate) struct Message<'a> {
 
 impl Message<'_> {
     fn put(&mut self, attr: u32, data: &[u8]) -> Result {
+        let len = u16::try_from(data.len()).map_err(|_| EMSGSIZE)?;
         // SAFETY: Valid by the type invariants; `nla_put()` checks that there is room.
         to_result(unsafe {
-            bindings::nla_put(
-                self.skb,
-                attr as c_int,
-                data.len() as c_int,
-                data.as_ptr().cast(),
-            )
+            bindings::nla_put(self.skb, attr as c_int, len.into(), data.as_ptr().cast())
         })
     }
 
@@ -123,8 +164,10 @@ impl Message<'_> {
 
     /// Adds an attribute that holds what `fill` adds.
     pub(crate) fn nest(&mut self, attr: u32, fill: impl FnOnce(&mut Self) -> Result) -> Result {
+        // `fill` could put another message in the place of this one.
+        let skb = self.skb;
         // SAFETY: Valid by the type invariants.
-        let nest = unsafe { bindings::nla_nest_start(self.skb, attr as c_int) };
+        let nest = unsafe { bindings::nla_nest_start(skb, attr as c_int) };
         if nest.is_null() {
             return Err(EMSGSIZE);
         }
@@ -132,8 +175,8 @@ impl Message<'_> {
         // SAFETY: `nest` was started in this message and not yet ended.
         unsafe {
             match result {
-                Ok(()) => _ = bindings::nla_nest_end(self.skb, nest),
-                Err(_) => bindings::nla_nest_cancel(self.skb, nest),
+                Ok(()) => _ = bindings::nla_nest_end(skb, nest),
+                Err(_) => bindings::nla_nest_cancel(skb, nest),
             }
         }
         result
@@ -156,32 +199,44 @@ pub(crate) struct Cursor {
 ///
 /// # Invariants
 ///
-/// Both pointers are valid for `'a`.
+/// Both pointers are valid for `'a`, those of the `dumpit` operation `command` of the family.
 pub(crate) struct Dump<'a> {
     skb: *mut bindings::sk_buff,
     callback: *mut bindings::netlink_callback,
+    command: u32,
     _callback: PhantomData<&'a mut ()>,
 }
 
 impl<'a> Dump<'a> {
     /// # Safety
     ///
-    /// The arguments are those of a `dumpit` operation of the family, not yet returned.
-    unsafe fn new(skb: *mut bindings::sk_buff, callback: *mut bindings::netlink_callback) -> Self {
+    /// The arguments are those of the `dumpit` operation `command` of the family, which does not
+    /// return before `'a` ends.
+    unsafe fn new(
+        skb: *mut bindings::sk_buff,
+        callback: *mut bindings::netlink_callback,
+        command: u32,
+    ) -> Self {
         // INVARIANT: The caller promises it.
         Self {
             skb,
             callback,
+            command,
             _callback: PhantomData,
         }
     }
 
     /// The request that started it.
     pub(crate) fn request(&self) -> Request<'_> {
-        // SAFETY: Valid by the type invariants.
-        let info = unsafe { bindings::genl_info_dump(self.callback) };
-        // INVARIANT: The dump keeps the information for as long as it goes on.
-        Request(info, PhantomData)
+        // SAFETY: Valid by the type invariants; the dump keeps the information for as long as it
+        // goes on.
+        unsafe {
+            Request::new(
+                bindings::genl_info_dump(self.callback),
+                self.command,
+                bindings::GENL_CMD_CAP_DUMP,
+            )
+        }
     }
 
     /// The network namespace that the request came from.
@@ -253,7 +308,7 @@ fn reply(
     let header = unsafe {
         bindings::wgvia_genlmsg_put_reply(
             skb,
-            request.0.cast_mut(),
+            request.info.cast_mut(),
             &raw const bindings::wgvia_nl_family,
             command as u8,
         )
@@ -272,7 +327,7 @@ fn reply(
         match result {
             Ok(()) => {
                 bindings::genlmsg_end(skb, header);
-                to_result(bindings::genlmsg_reply(skb, request.0.cast_mut()))
+                to_result(bindings::genlmsg_reply(skb, request.info.cast_mut()))
             }
             Err(_) => {
                 bindings::nlmsg_free(skb);
@@ -284,14 +339,20 @@ fn reply(
 
 /// # Safety
 ///
-/// The arguments are those of a `doit` operation of the family.
+/// Called by generic netlink, as the `doit` operation device-get of the family.
 #[no_mangle]
 unsafe extern "C" fn wgvia_nl_device_get_doit(
     _skb: *mut bindings::sk_buff,
     info: *mut bindings::genl_info,
 ) -> c_int {
-    // INVARIANT: Valid until this returns.
-    let request = Request(info, PhantomData);
+    // SAFETY: The caller promises it; the request is valid until this returns.
+    let request = unsafe {
+        Request::new(
+            info,
+            bindings::WGVIA_CMD_DEVICE_GET,
+            bindings::GENL_CMD_CAP_DO,
+        )
+    };
     from_result(|| {
         netlink_ext::device_get(&request, |fill| {
             reply(&request, bindings::WGVIA_CMD_DEVICE_GET, fill)
@@ -302,14 +363,20 @@ unsafe extern "C" fn wgvia_nl_device_get_doit(
 
 /// # Safety
 ///
-/// The arguments are those of a `doit` operation of the family.
+/// Called by generic netlink, as the `doit` operation device-set of the family.
 #[no_mangle]
 unsafe extern "C" fn wgvia_nl_device_set_doit(
     _skb: *mut bindings::sk_buff,
     info: *mut bindings::genl_info,
 ) -> c_int {
-    // INVARIANT: Valid until this returns.
-    let request = Request(info, PhantomData);
+    // SAFETY: The caller promises it; the request is valid until this returns.
+    let request = unsafe {
+        Request::new(
+            info,
+            bindings::WGVIA_CMD_DEVICE_SET,
+            bindings::GENL_CMD_CAP_DO,
+        )
+    };
     from_result(|| {
         netlink_ext::device_set(&request)?;
         Ok(0)
@@ -318,14 +385,14 @@ unsafe extern "C" fn wgvia_nl_device_set_doit(
 
 /// # Safety
 ///
-/// The arguments are those of a `dumpit` operation of the family.
+/// Called by generic netlink, as the `dumpit` operation device-get of the family.
 #[no_mangle]
 unsafe extern "C" fn wgvia_nl_device_get_dumpit(
     skb: *mut bindings::sk_buff,
     callback: *mut bindings::netlink_callback,
 ) -> c_int {
     // SAFETY: The caller promises it.
-    let mut dump = unsafe { Dump::new(skb, callback) };
+    let mut dump = unsafe { Dump::new(skb, callback, bindings::WGVIA_CMD_DEVICE_GET) };
     from_result(|| {
         netlink_ext::device_dump(&mut dump)?;
         Ok(0)
@@ -334,14 +401,14 @@ unsafe extern "C" fn wgvia_nl_device_get_dumpit(
 
 /// # Safety
 ///
-/// The arguments are those of a `dumpit` operation of the family.
+/// Called by generic netlink, as the `dumpit` operation binding-get of the family.
 #[no_mangle]
 unsafe extern "C" fn wgvia_nl_binding_get_dumpit(
     skb: *mut bindings::sk_buff,
     callback: *mut bindings::netlink_callback,
 ) -> c_int {
     // SAFETY: The caller promises it.
-    let mut dump = unsafe { Dump::new(skb, callback) };
+    let mut dump = unsafe { Dump::new(skb, callback, bindings::WGVIA_CMD_BINDING_GET) };
     from_result(|| {
         netlink_ext::binding_dump(&mut dump)?;
         Ok(0)
