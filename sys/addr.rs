@@ -20,7 +20,7 @@ pub(super) fn to_be32(addr: Ipv4Addr) -> bindings::__be32 {
 }
 
 /// A `struct in6_addr` to an [`IpAddr`].
-pub(super) fn from_in6(addr: &bindings::in6_addr) -> IpAddr {
+pub(super) fn from_in6(addr: bindings::in6_addr) -> IpAddr {
     // SAFETY: Every bit pattern is valid for every member of the union.
     IpAddr::V6(Ipv6Addr::from(unsafe { addr.in6_u.u6_addr8 }))
 }

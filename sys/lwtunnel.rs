@@ -55,14 +55,16 @@ fn data(lwtstate: *const bindings::lwtunnel_state) -> *mut *const Binding {
 ///
 /// `lwtstate` is null or valid for `'p`.
 pub(super) unsafe fn binding<'p>(lwtstate: *const bindings::lwtunnel_state) -> Option<&'p Binding> {
-    // SAFETY: The caller promises it. All states of this type are made by `build_state`, and have a
-    // pointer that is valid until `destroy_state`, which is called when nobody, nor RCU, has the
-    // state any more.
+    // No reference to the state is made: others count theirs in it meanwhile.
+    //
+    // SAFETY: The caller promises it, and the type never changes. All states of this type are made
+    // by `build_state`, and have a pointer that is valid until `destroy_state`, which is called when
+    // nobody, nor RCU, has the state any more.
     unsafe {
-        match lwtstate.as_ref() {
-            Some(state) if u32::from(state.type_) == TYPE => data(state).read().as_ref(),
-            _ => None,
+        if lwtstate.is_null() || u32::from((*lwtstate).type_) != TYPE {
+            return None;
         }
+        data(lwtstate).read().as_ref()
     }
 }
 

@@ -2,6 +2,9 @@
 
 //! A nexthop: what of a route leads to a peer.
 //!
+//! A dst or a nexthop of the FIB has members that others write while it is read here (reference
+//! counts, flags, caches), so none of the functions below makes a Rust reference to one.
+//!
 //! C header: [`include/net/ip_fib.h`](srctree/include/net/ip_fib.h)
 
 use super::{
@@ -36,16 +39,16 @@ impl<'p> Nexthop<'p> {
     ///
     /// `dst` is part of a `struct rtable`, valid for `'p` in an RCU read-side critical section.
     pub(super) unsafe fn from_dst4(dst: *const bindings::dst_entry) -> Self {
-        // SAFETY: The caller promises that this is an rtable; its gateway does not change, and
-        // the family says which member of the union it is.
+        // SAFETY: The caller promises that this is an rtable; its state and gateway do not change,
+        // and the family says which member of the union the gateway is.
         unsafe {
-            let rt = &*bindings::wgvia_dst_rtable(dst);
+            let rt = bindings::wgvia_dst_rtable(dst);
             Self {
                 binding: lwtunnel::binding((*dst).lwtstate),
-                gateway: match u32::from(rt.rt_gw_family) {
-                    _ if rt.rt_uses_gateway == 0 => None,
-                    bindings::AF_INET => Some(addr::from_be32(rt.__bindgen_anon_1.rt_gw4)),
-                    bindings::AF_INET6 => Some(addr::from_in6(&rt.__bindgen_anon_1.rt_gw6)),
+                gateway: match u32::from((*rt).rt_gw_family) {
+                    _ if (*rt).rt_uses_gateway == 0 => None,
+                    bindings::AF_INET => Some(addr::from_be32((*rt).__bindgen_anon_1.rt_gw4)),
+                    bindings::AF_INET6 => Some(addr::from_in6((*rt).__bindgen_anon_1.rt_gw6)),
                     _ => None,
                 },
             }
@@ -58,13 +61,15 @@ impl<'p> Nexthop<'p> {
     ///
     /// `dst` is part of a `struct rt6_info`, valid for `'p` in an RCU read-side critical section.
     pub(super) unsafe fn from_dst6(dst: *const bindings::dst_entry) -> Self {
-        // SAFETY: The caller promises that this is an rt6_info.
+        // SAFETY: The caller promises that this is an rt6_info; its state and gateway do not
+        // change, and of its flags only others than this one.
         unsafe {
-            let rt = &*bindings::wgvia_dst_rt6_info(dst);
+            let rt = bindings::wgvia_dst_rt6_info(dst);
+            let flags = (&raw const (*rt).rt6i_flags).read_volatile();
             Self {
                 binding: lwtunnel::binding((*dst).lwtstate),
-                gateway: (rt.rt6i_flags & bindings::RTF_GATEWAY != 0)
-                    .then(|| addr::from_in6(&rt.rt6i_gateway)),
+                gateway: (flags & bindings::RTF_GATEWAY != 0)
+                    .then(|| addr::from_in6((*rt).rt6i_gateway)),
             }
         }
     }
@@ -75,20 +80,19 @@ impl<'p> Nexthop<'p> {
     ///
     /// `nhc` was found in the FIB in an RCU read-side critical section that lasts for `'p`.
     pub(super) unsafe fn from_fib(nhc: *const bindings::fib_nh_common) -> Self {
-        // SAFETY: The caller promises that it is valid; the family says which member of the union
-        // the gateway is.
+        // SAFETY: The caller promises that it is valid; what is read does not change, and the
+        // family says which member of the union the gateway is.
         unsafe {
-            let nhc = &*nhc;
             // A gateway that is an address of this host makes an IPv4 route on-link, as for
             // `rt_set_nexthop()`.
-            let on_link = u32::from(nhc.nhc_family) == bindings::AF_INET
-                && u32::from(nhc.nhc_scope) != bindings::rt_scope_t_RT_SCOPE_LINK;
+            let on_link = u32::from((*nhc).nhc_family) == bindings::AF_INET
+                && u32::from((*nhc).nhc_scope) != bindings::rt_scope_t_RT_SCOPE_LINK;
             Self {
-                binding: lwtunnel::binding(nhc.nhc_lwtstate),
-                gateway: match u32::from(nhc.nhc_gw_family) {
+                binding: lwtunnel::binding((*nhc).nhc_lwtstate),
+                gateway: match u32::from((*nhc).nhc_gw_family) {
                     _ if on_link => None,
-                    bindings::AF_INET => Some(addr::from_be32(nhc.nhc_gw.ipv4)),
-                    bindings::AF_INET6 => Some(addr::from_in6(&nhc.nhc_gw.ipv6)),
+                    bindings::AF_INET => Some(addr::from_be32((*nhc).nhc_gw.ipv4)),
+                    bindings::AF_INET6 => Some(addr::from_in6((*nhc).nhc_gw.ipv6)),
                     _ => None,
                 },
             }

@@ -75,8 +75,8 @@ impl<'p> Packet<'p> {
             // SAFETY: The caller promises that there is an IPv6 header.
             bindings::ETH_P_IPV6 => unsafe {
                 (
-                    addr::from_in6(&bindings::wgvia_ipv6_saddr(skb)),
-                    addr::from_in6(&bindings::wgvia_ipv6_daddr(skb)),
+                    addr::from_in6(bindings::wgvia_ipv6_saddr(skb)),
+                    addr::from_in6(bindings::wgvia_ipv6_daddr(skb)),
                     bindings::wgvia_ipv6_dsfield(skb),
                 )
             },

@@ -395,9 +395,11 @@ impl<T: PeerHook> Hook<T> {
 ///
 /// # Invariants
 ///
-/// `hook` is attached to `dev`.
+/// `hook` came from a `KBox`, is valid and attached to `dev`, and is not given back to the `KBox`
+/// before it is detached.
 pub(crate) struct Attachment<T: PeerHook> {
-    hook: ManuallyDrop<KBox<Hook<T>>>,
+    /// Of a [`KBox`] that this object owns, in the form in which WireGuard has it too.
+    hook: NonNull<Hook<T>>,
     dev: ManuallyDrop<NetDeviceRef>,
 }
 
@@ -416,14 +418,19 @@ impl<T: PeerHook> Attachment<T> {
             },
             GFP_KERNEL,
         )?;
-        // SAFETY: A WireGuard device by its type invariants, and RTNL is held. The hook stays where
-        // it is until it is detached.
-        to_result(unsafe {
-            bindings::wg_hook_attach(dev.0.as_ptr(), (&raw const hook.raw).cast_mut())
-        })?;
+        // WireGuard gets a pointer to all of the hook, not only to its first member.
+        let hook = KBox::into_raw(hook);
+        // SAFETY: A WireGuard device by its type invariants, and RTNL is held. The hook, which
+        // starts with what WireGuard knows of it, stays where it is until it is detached.
+        let attached = to_result(unsafe { bindings::wg_hook_attach(dev.0.as_ptr(), hook.cast()) });
+        // SAFETY: It came from a `KBox` just above, and nobody else has it if it is not attached.
+        let hook = unsafe {
+            attached.inspect_err(|_| drop(KBox::from_raw(hook)))?;
+            NonNull::new_unchecked(hook)
+        };
         // INVARIANT: Just attached.
         Ok(Self {
-            hook: ManuallyDrop::new(hook),
+            hook,
             dev: ManuallyDrop::new(dev.0.get()),
         })
     }
@@ -434,9 +441,10 @@ impl<T: PeerHook> Attachment<T> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: Attached by the type invariants, and RTNL is held.
         unsafe { bindings::wg_hook_detach(this.dev.as_ptr()) };
-        // SAFETY: `this` is not used any more, nor is the hook by WireGuard.
+        // SAFETY: `this` is not used any more, nor is the hook, which came from a `KBox`, by
+        // WireGuard.
         unsafe {
-            ManuallyDrop::drop(&mut this.hook);
+            drop(KBox::from_raw(this.hook.as_ptr()));
             ManuallyDrop::drop(&mut this.dev);
         }
     }
