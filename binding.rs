@@ -103,10 +103,10 @@ impl Binding {
                 c"the device has no peer with this key: packets get ENOKEY until it is added",
             ),
             (true, true) => Some(
-                c"wgvia is off on this device, AllowedIPs decide: turn it on with wgvia set DEV mode auto",
+                c"wgvia is off on this device: turn it on with wgvia set DEV mode auto",
             ),
             (true, false) => Some(
-                c"wgvia is off on this device (turn it on with wgvia set DEV mode auto), and it has no peer with this key",
+                c"no peer has this key, and wgvia is off: turn it on with wgvia set DEV mode auto",
             ),
         }
     }

@@ -397,8 +397,8 @@ reset_hub()
 
 # What the kernel says of routes, see check_warns and check_fails.
 W1="the device has no peer with this key: packets get ENOKEY until it is added"
-W2="wgvia is off on this device, AllowedIPs decide: turn it on with wgvia set DEV mode auto"
-W3="wgvia is off on this device (turn it on with wgvia set DEV mode auto), and it has no peer with this key"
+W2="wgvia is off on this device: turn it on with wgvia set DEV mode auto"
+W3="no peer has this key, and wgvia is off: turn it on with wgvia set DEV mode auto"
 E4="Error: via-wgpeer needs a device."
 E5="Error: via-wgpeer needs a WireGuard device."
 E6="Error: via-wgpeer needs the wgvia module, which is not available."

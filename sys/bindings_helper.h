@@ -244,11 +244,13 @@ static inline void *wgvia_genlmsg_put_reply(struct sk_buff *skb,
 	return genlmsg_put_reply(skb, info, family, 0, cmd);
 }
 
+/* Copies: nothing keeps this module loaded until a request that failed, or one
+ * whose route is deleted at once, is acknowledged.
+ */
 static inline void wgvia_extack_set(struct netlink_ext_ack *extack,
 				    const char *msg)
 {
-	if (extack)
-		extack->_msg = msg;
+	NL_SET_ERR_MSG_FMT(extack, "%s", msg);
 }
 
 #endif /* _WGVIA_BINDINGS_HELPER_H */

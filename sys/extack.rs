@@ -12,23 +12,26 @@ use kernel::prelude::*;
 ///
 /// # Invariants
 ///
-/// The pointer is null or valid for the lifetime `'a`.
-pub(crate) struct ExtAck<'a>(*mut bindings::netlink_ext_ack, PhantomData<&'a mut ()>);
+/// The pointer is null or valid for the lifetime `'a`, in which this thread alone uses what it
+/// points to.
+pub(crate) struct ExtAck<'a>(*mut bindings::netlink_ext_ack, PhantomData<&'a ()>);
 
 impl ExtAck<'_> {
     /// Wraps the extack that the kernel passed to a netlink handler.
     ///
     /// # Safety
     ///
-    /// `ptr` is null or valid, and nobody else uses it, for as long as the result lives.
+    /// `ptr` is null or valid, and no other thread uses it, for as long as the result lives.
     pub(super) unsafe fn from_ptr(ptr: *mut bindings::netlink_ext_ack) -> Self {
         // INVARIANT: The caller promises it.
         Self(ptr, PhantomData)
     }
 
-    /// Sets the message, which is read when the request is acknowledged; the last one wins.
-    pub(crate) fn set(&mut self, msg: &'static CStr) {
-        // SAFETY: The pointer is null, which the function checks, or valid by the type invariants.
+    /// Sets the message; the last one wins. It is copied, and what is longer than 79 bytes is cut
+    /// off.
+    pub(crate) fn set(&self, msg: &CStr) {
+        // SAFETY: The pointer is null, which the function checks, or valid by the type invariants,
+        // and a pointer that is not sent to other threads.
         unsafe { bindings::wgvia_extack_set(self.0, msg.as_char_ptr()) };
     }
 }

@@ -131,7 +131,7 @@ unsafe extern "C" fn build_state(
     extack: *mut bindings::netlink_ext_ack,
 ) -> c_int {
     // SAFETY: The FIB passes valid pointers and waits for the result.
-    let (net, mut extack) = unsafe { (Net::from_ptr(net), ExtAck::from_ptr(extack)) };
+    let (net, extack) = unsafe { (Net::from_ptr(net), ExtAck::from_ptr(extack)) };
     from_result(|| {
         // SAFETY: As above.
         let (key, ifindex) = unsafe { (key_of(encap), device_of(family, cfg)?) };
@@ -280,7 +280,7 @@ unsafe extern "C" fn nexthop_notice(
     extack: *mut bindings::netlink_ext_ack,
 ) {
     // SAFETY: The FIB passes a valid state, and null or a valid extack.
-    let (binding, mut extack) = unsafe { (binding(lwtstate), ExtAck::from_ptr(extack)) };
+    let (binding, extack) = unsafe { (binding(lwtstate), ExtAck::from_ptr(extack)) };
     if let Some(warning) = binding.and_then(Binding::warning) {
         extack.set(warning);
     }
