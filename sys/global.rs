@@ -3,41 +3,56 @@
 //! What callbacks without a pointer to a context of their own have to find.
 
 use crate::registry::Devices;
+use core::ops::DerefMut;
 use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
-            Full, //
+            Relaxed,
+            Release, //
         },
-        global_lock,
-        GlobalGuard, //
+        global_lock, //
     },
 };
 
 global_lock! {
-    // SAFETY: Initialised by `init_devices`, once, before anything that calls `devices` is
-    // registered: `wgvia.rs` creates the registry first.
-    pub(crate) unsafe(uninit) static DEVICES: Mutex<Devices> = Devices::empty();
+    // SAFETY: Initialised by `init_devices`, once; `devices`, which alone uses it, makes sure that
+    // this has happened.
+    unsafe(uninit) static DEVICES: Mutex<Devices> = Devices::empty();
 }
 
-static INITIALISED: Atomic<bool> = Atomic::new(false);
+/// How far [`static@DEVICES`] is: one of the following, and never less than before.
+static STATE: Atomic<u32> = Atomic::new(UNTOUCHED);
+
+const UNTOUCHED: u32 = 0;
+/// One thread, which came first, initialises it.
+const CLAIMED: u32 = 1;
+/// It is initialised.
+const READY: u32 = 2;
 
 /// Evidence that [`devices`] may be called.
+///
+/// # Invariants
+///
+/// [`static@DEVICES`] is initialised.
 pub(crate) struct DevicesReady(());
 
 /// Makes [`devices`] usable. Fails with `EBUSY` the second time.
 pub(crate) fn init_devices() -> Result<DevicesReady> {
-    if INITIALISED.xchg(true, Full) {
+    if STATE.cmpxchg(UNTOUCHED, CLAIMED, Relaxed).is_err() {
         return Err(EBUSY);
     }
-    // SAFETY: The flag makes sure that this is done once.
+    // SAFETY: Only one thread ever gets here, and only once.
     unsafe { DEVICES.init() };
+    STATE.store(READY, Release);
+    // INVARIANT: Just done.
     Ok(DevicesReady(()))
 }
 
-/// The devices, locked. Process context; may sleep.
-pub(crate) fn devices() -> GlobalGuard<DEVICES> {
-    assert!(INITIALISED.load(kernel::sync::atomic::Acquire));
+/// The devices, locked. Process context; may sleep. Panics before [`init_devices`] has returned.
+pub(crate) fn devices() -> impl DerefMut<Target = Devices> {
+    assert!(STATE.load(Acquire) == READY);
     DEVICES.lock()
 }
