@@ -16,6 +16,7 @@ use crate::{
         synchronize,
         Attachment,
         Packet,
+        Peer,
         PeerHook,
         PeerRef,
         Selection,
@@ -276,18 +277,33 @@ impl Device {
         dev: &WgDevice<'_>,
         key: &PublicKey,
     ) -> Result<Arc<Binding>> {
-        let tracking = self.tracking.lock();
-        if let Some(binding) = self.with_entry(key, |entry| entry.states += 1) {
+        self.bind_with(key, || dev.peer_by_key(key))
+    }
+
+    /// [`Self::bind`], with what finds the peer if the bindings follow the peers.
+    fn bind_with(
+        self: &Arc<Self>,
+        key: &PublicKey,
+        find_peer: impl FnOnce() -> Option<Peer>,
+    ) -> Result<Arc<Binding>> {
+        let one_more = |entry: &mut Entry| entry.states += 1;
+        if let Some(binding) = self.with_entry(key, one_more) {
             return Ok(binding);
         }
+        // Memory may be long in coming, and WireGuard's update lock waits for `tracking`.
         let binding = Arc::new(Binding::new(self.clone(), *key), GFP_KERNEL)?;
         let entry = Entry {
             binding: binding.clone(),
             states: 1,
         };
         let node = RBTreeNode::new(*key, entry, GFP_KERNEL)?;
+        let tracking = self.tracking.lock();
+        if let Some(binding) = self.with_entry(key, one_more) {
+            // Somebody else was faster.
+            return Ok(binding);
+        }
         if *tracking {
-            binding.peer.set(dev.peer_by_key(key));
+            binding.peer.set(find_peer());
         }
         // Nobody else has added one: `tracking` is held.
         let displaced = self.bindings.lock().insert(node);

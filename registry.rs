@@ -28,7 +28,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    rbtree::RBTree,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
     sync::Arc, //
 };
 
@@ -41,20 +44,26 @@ impl Devices {
         Self(None)
     }
 
-    /// The device, made with the defaults if it is not known yet.
+    fn find(&self, dev: &NetDevice) -> Option<Arc<Device>> {
+        self.0.as_ref()?.get(&dev.id()).cloned()
+    }
+
+    /// Adds a device, unless somebody else has done so: then it is theirs that is returned.
     ///
-    /// Fails with `ENOMEM`, or with `ENODEV` if it is being unregistered: nobody would take it out
-    /// again.
-    fn find_or_add(&mut self, dev: &NetDevice) -> Result<Arc<Device>> {
-        let devices = self.0.get_or_insert_with(RBTree::new);
-        if let Some(device) = devices.get(&dev.id()) {
-            return Ok(device.clone());
+    /// Fails with `ENODEV` if it is being unregistered: nobody would take it out again.
+    fn add(
+        &mut self,
+        dev: &NetDevice,
+        device: Arc<Device>,
+        node: RBTreeNode<NetDeviceId, Arc<Device>>,
+    ) -> Result<Arc<Device>> {
+        if let Some(device) = self.find(dev) {
+            return Ok(device);
         }
         if !dev.is_registered() {
             return Err(ENODEV);
         }
-        let device = Device::new()?;
-        devices.try_create_and_insert(dev.id(), device.clone(), GFP_KERNEL)?;
+        self.0.get_or_insert_with(RBTree::new).insert(node);
         Ok(device)
     }
 
@@ -71,13 +80,21 @@ impl Devices {
 
 /// The device, if wgvia knows it. Process context.
 pub(crate) fn find(dev: &NetDevice) -> Option<Arc<Device>> {
-    let devices = global::devices();
-    devices.0.as_ref()?.get(&dev.id()).cloned()
+    global::devices().find(dev)
 }
 
-/// The device. Process context. Fails with `ENOMEM`, or with `ENODEV` if it is being unregistered.
+/// The device, made with the defaults if it is not known yet. Process context.
+///
+/// Fails with `ENOMEM`, or with `ENODEV` if it is being unregistered.
 pub(crate) fn find_or_add(dev: &WgDevice<'_>) -> Result<Arc<Device>> {
-    global::devices().find_or_add(dev.netdev())
+    let dev = dev.netdev();
+    if let Some(device) = find(dev) {
+        return Ok(device);
+    }
+    // Memory may be long in coming, and all devices of all namespaces share the lock.
+    let device = Device::new()?;
+    let node = RBTreeNode::new(dev.id(), device.clone(), GFP_KERNEL)?;
+    global::devices().add(dev, device, node)
 }
 
 /// The binding of a key on a device, for one more state, which [`crate::binding::release`] ends.
