@@ -199,8 +199,8 @@ impl<'a> Flow<'a> {
 ///
 /// # Invariants
 ///
-/// `chosen` and `cursor` were found in the FIB in the RCU read-side critical section that lasts for
-/// `'p`.
+/// `chosen` and what `cursor` points to were found in the FIB in the RCU read-side critical section
+/// that lasts for `'p`.
 pub(crate) struct Route<'p> {
     chosen: *const bindings::fib_nh_common,
     cursor: Cursor,
@@ -226,6 +226,11 @@ impl<'p> Route<'p> {
 }
 
 /// Where an iteration over the nexthops of a route stands.
+///
+/// # Invariants
+///
+/// The pointers were valid when they were put here; [`Route`] says for how long they are. The last
+/// one of [`Self::Siblings`] is null at the end.
 #[derive(Clone, Copy)]
 enum Cursor {
     /// IPv4; the nexthops may be those of a nexthop object.
@@ -241,6 +246,7 @@ impl Cursor {
     ///
     /// `fi` is valid.
     unsafe fn fib_info(fi: *mut bindings::fib_info) -> Self {
+        // INVARIANT: The caller promises it.
         Self::FibInfo(fi, 0)
     }
 
@@ -250,6 +256,7 @@ impl Cursor {
     unsafe fn fib6_info(f6i: *mut bindings::fib6_info) -> Self {
         // SAFETY: The caller promises it.
         let nh = unsafe { (*f6i).nh };
+        // INVARIANT: The caller promises it, and a route keeps its nexthop object.
         if nh.is_null() {
             Self::Siblings(f6i, f6i)
         } else {
@@ -288,6 +295,7 @@ impl Cursor {
                 }
                 // SAFETY: The caller promises that the route is valid and RCU goes on; siblings
                 // have no nexthop object.
+                // INVARIANT: So what is found next is valid too, or null.
                 unsafe {
                     *turn = bindings::wgvia_fib6_next_sibling(*first, f6i);
                     bindings::wgvia_fib6_nhc(f6i)

@@ -19,6 +19,10 @@ use kernel::sync::rcu;
 /// Evidence of being on the packet path: in softirq context or with BH disabled, under RCU.
 ///
 /// What is found in RCU-protected structures lives as long as a reference to this.
+///
+/// # Invariants
+///
+/// BH is disabled for as long as this exists.
 pub(crate) struct PacketPath {
     _rcu: rcu::Guard,
 }
@@ -30,6 +34,7 @@ impl PacketPath {
     ///
     /// BH is disabled for as long as the result lives.
     pub(super) unsafe fn enter() -> Self {
+        // INVARIANT: The caller promises it.
         Self {
             _rcu: rcu::read_lock(),
         }

@@ -9,6 +9,10 @@ use core::ops::Deref;
 use kernel::types::NotThreadSafe;
 
 /// Evidence that this thread holds RTNL.
+///
+/// # Invariants
+///
+/// This thread holds RTNL for as long as this exists.
 pub(crate) struct Rtnl(NotThreadSafe);
 
 impl Rtnl {
@@ -18,6 +22,7 @@ impl Rtnl {
     ///
     /// RTNL is held by this thread for as long as the result lives.
     pub(super) unsafe fn assume_held() -> Self {
+        // INVARIANT: The caller promises it.
         Self(NotThreadSafe)
     }
 }
@@ -26,7 +31,7 @@ impl Rtnl {
 ///
 /// # Invariants
 ///
-/// This thread took RTNL and has not released it.
+/// This thread took RTNL and has not released it; the [`Rtnl`] does not leave this object.
 pub(crate) struct RtnlGuard(Rtnl);
 
 impl RtnlGuard {
@@ -34,7 +39,7 @@ impl RtnlGuard {
     pub(crate) fn lock() -> Self {
         // SAFETY: Callable from process context, released in `drop`.
         unsafe { bindings::rtnl_lock() };
-        // INVARIANT: Taken just above.
+        // INVARIANT: Taken just above, and released when this, and with it the `Rtnl`, is dropped.
         Self(Rtnl(NotThreadSafe))
     }
 }
