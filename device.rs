@@ -100,9 +100,10 @@ struct Entry {
     states: usize,
 }
 
-/// A WireGuard device.
-#[pin_data]
-pub(crate) struct Device {
+/// What each packet reads, on a cache line without locks and reference counts: those change with
+/// every route, these only when what they say does.
+#[repr(align(64))]
+struct PerPacket {
     /// A [`Mode`]; written under `attachment`.
     mode: Atomic<u32>,
     /// A [`Filter`].
@@ -110,6 +111,12 @@ pub(crate) struct Device {
     /// How many nexthops name a peer of this device.
     nexthops: Atomic<usize>,
     counters: Counters,
+}
+
+/// A WireGuard device.
+#[pin_data]
+pub(crate) struct Device {
+    per_packet: PerPacket,
     /// The hook, unless the mode is off.
     #[pin]
     attachment: Mutex<Option<Attachment<Device>>>,
@@ -128,10 +135,12 @@ impl Device {
         let counters = Counters::new()?;
         Arc::pin_init(
             pin_init!(Self {
-                mode: Atomic::new(Mode::Off as u32),
-                filter: Atomic::new(Filter::Device as u32),
-                nexthops: Atomic::new(0),
-                counters,
+                per_packet: PerPacket {
+                    mode: Atomic::new(Mode::Off as u32),
+                    filter: Atomic::new(Filter::Device as u32),
+                    nexthops: Atomic::new(0),
+                    counters,
+                },
                 attachment <- new_mutex!(None, "wgvia::Device::attachment"),
                 tracking <- new_mutex!(false, "wgvia::Device::tracking"),
                 bindings <- new_spinlock_irq!(RBTree::new(), "wgvia::Device::bindings"),
@@ -142,12 +151,12 @@ impl Device {
 
     /// Its mode.
     pub(crate) fn mode(&self) -> Mode {
-        Mode::try_from(self.mode.load(Relaxed)).unwrap_or(Mode::Off)
+        Mode::try_from(self.per_packet.mode.load(Relaxed)).unwrap_or(Mode::Off)
     }
 
     /// Its source filter.
     pub(crate) fn filter(&self) -> Filter {
-        Filter::try_from(self.filter.load(Relaxed)).unwrap_or(Filter::Device)
+        Filter::try_from(self.per_packet.filter.load(Relaxed)).unwrap_or(Filter::Device)
     }
 
     /// Do nexthops choose the peer now?
@@ -161,27 +170,27 @@ impl Device {
 
     /// How many nexthops name a peer of this device now.
     pub(crate) fn nexthops(&self) -> usize {
-        self.nexthops.load(Relaxed)
+        self.per_packet.nexthops.load(Relaxed)
     }
 
     /// Its counters.
     pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
+        &self.per_packet.counters
     }
 
     /// A nexthop that names a peer of this device has come. Any context.
     pub(crate) fn nexthop_linked(&self) {
-        self.nexthops.add(1, Relaxed);
+        self.per_packet.nexthops.add(1, Relaxed);
     }
 
     /// The reverse of [`Self::nexthop_linked`].
     pub(crate) fn nexthop_unlinked(&self) {
-        self.nexthops.fetch_sub(1, Relaxed);
+        self.per_packet.nexthops.fetch_sub(1, Relaxed);
     }
 
     /// Changes the filter; the next packet meets it.
     pub(crate) fn set_filter(&self, filter: Filter) {
-        self.filter.store(filter as u32, Relaxed);
+        self.per_packet.filter.store(filter as u32, Relaxed);
     }
 
     /// Changes the mode, without a packet falling between two chairs: one that is under way meets
@@ -197,11 +206,11 @@ impl Device {
         let mut attachment = self.attachment.lock();
         match (mode, &*attachment) {
             (Mode::Off, _) => self.detach(attachment.take(), rtnl),
-            (_, Some(_)) => self.mode.store(mode as u32, Relaxed),
+            (_, Some(_)) => self.per_packet.mode.store(mode as u32, Relaxed),
             (_, None) => {
                 *attachment = Some(Attachment::new(self.clone(), dev, rtnl)?);
                 self.track_peers(dev);
-                self.mode.store(mode as u32, Relaxed);
+                self.per_packet.mode.store(mode as u32, Relaxed);
             }
         }
         Ok(())
@@ -214,7 +223,7 @@ impl Device {
     }
 
     fn detach(&self, attachment: Option<Attachment<Self>>, rtnl: &Rtnl) {
-        self.mode.store(Mode::Off as u32, Relaxed);
+        self.per_packet.mode.store(Mode::Off as u32, Relaxed);
         if let Some(attachment) = attachment {
             attachment.detach(rtnl);
             self.forget_peers(rtnl);
