@@ -3,27 +3,34 @@
 """What the kernel says to a malformed or misplaced RTA_WGPEER.
 
 Each case is sent to add a route, to replace one and to delete one; each time the
-error number and the words are the expected ones, and nothing has changed.
+error number and the words are the expected ones, and nothing has changed. The
+same for nexthop objects, and for numbers that ip does not send.
 """
 
 import base64
 import errno
+import json
 import os
 import socket
 import struct
 import subprocess
+import time
 
 from lib import (NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Ktap, Netlink, attr,
-                 errno_name, require, scratch_netns)
+                 attrs, errno_name, require, scratch_netns)
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH = 1, 4, 5, 9
 RTA_ENCAP_TYPE, RTA_ENCAP, RTA_NH_ID = 21, 22, 30
 RTA_WGPEER = 0x1747
+NHA_ID, NHA_GROUP, NHA_BLACKHOLE, NHA_OIF = 1, 2, 4, 5
+NHA_ENCAP_TYPE, NHA_ENCAP, NHA_FDB = 7, 8, 11
+RTNH_F_DEAD = 1
 RT_TABLE_MAIN, RTPROT_BOOT = 254, 3
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT = 1, 6, 7, 8
-LWTUNNEL_ENCAP_BPF = 6
+LWTUNNEL_ENCAP_BPF, LWTUNNEL_ENCAP_WGPEER = 6, 64
 
 E1 = "RTA_WGPEER must be a 32-byte public key"
 E2 = "RTA_WGPEER given twice"
@@ -31,6 +38,9 @@ E3 = "RTA_WGPEER and RTA_ENCAP are mutually exclusive"
 E4 = "via-wgpeer needs a device"
 E5 = "via-wgpeer needs a WireGuard device"
 E7 = "RTA_WGPEER belongs into each nexthop of RTA_MULTIPATH"
+E8 = "lwt encapsulation type not supported"
+E9 = "Unknown lwt encapsulation type"
+EXTRA = "Invalid nexthop configuration - extra data after nexthops"
 WITH_NHID = "Nexthop specification and nexthop id are mutually exclusive"
 WITH_TYPE = {
     "IPv4": {E4, "Gateway, device and multipath can not be specified for this route type"},
@@ -70,8 +80,22 @@ def encap():
             attr(RTA_ENCAP | NLA_F_NESTED, attr(1, u32(0))))
 
 
-def nexthop(dev, attributes=b""):
-    return struct.pack("=HBBi", 8 + len(attributes), 0, 0, dev) + attributes
+def typed(kind, *inside):
+    """RTA_ENCAP with attributes in it, of a type."""
+    return (attr(RTA_ENCAP_TYPE, struct.pack("=H", kind)) +
+            attr(RTA_ENCAP | NLA_F_NESTED, b"".join(inside)))
+
+
+def object_typed(kind, *inside):
+    """The same for a nexthop object."""
+    return (attr(NHA_ENCAP_TYPE, struct.pack("=H", kind)) +
+            attr(NHA_ENCAP | NLA_F_NESTED, b"".join(inside)))
+
+
+def nexthop(dev, attributes=b"", flags=0, hops=0, length=None):
+    if length is None:
+        length = 8 + len(attributes)
+    return struct.pack("=HBBi", length, flags, hops, dev) + attributes
 
 
 def multipath(*nexthops):
@@ -94,8 +118,9 @@ class Routes:
         subprocess.run(["wgvia", "set", "hub", "mode", "auto"], check=True)
         self.ip("route", "add", "10.2.0.0/16", "dev", "hub", "via-wgpeer", key)
         self.ip("route", "add", "fd02::/48", "dev", "hub", "via-wgpeer", key)
-        self.ip("nexthop", "add", "id", "4", "dev", "hub")
-        self.ip("-6", "nexthop", "add", "id", "6", "dev", "hub")
+        self.ip("nexthop", "add", "id", "4", "dev", "hub", "via-wgpeer", key)
+        self.ip("-6", "nexthop", "add", "id", "6", "dev", "hub", "via-wgpeer", key)
+        self.ip("nexthop", "add", "id", "7", "group", "4")
         self.hub = socket.if_nametoindex("hub")
         self.other = socket.if_nametoindex("other")
         self.lo = socket.if_nametoindex("lo")
@@ -110,8 +135,35 @@ class Routes:
         tables = [sorted(body for _, body in
                          self.netlink.dump(RTM_GETROUTE, struct.pack("=B11x", f.family)))
                   for f in (IPV4, IPV6)]
+        objects = [body for _, body in self.netlink.dump(RTM_GETNEXTHOP, bytes(8))]
         device = subprocess.run(["wgvia", "show", "-j", "hub"], check=True, capture_output=True)
-        return tables, device.stdout
+        return tables, objects, device.stdout
+
+    def is_again(self, state):
+        """Is all as in `state`? What was freed may refer to the module for a grace period more."""
+        return self.state() == state[0] and self.references_are(state[1])
+
+    def before(self):
+        """What is_again() compares with."""
+        return self.state(), self.references()
+
+    @staticmethod
+    def references():
+        with open("/sys/module/wgvia/refcnt", encoding="ascii") as file:
+            return int(file.read())
+
+    def references_are(self, number):
+        deadline = time.monotonic() + 10
+        while self.references() != number and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.references() == number
+
+    def object_request(self, f, number, flags, attributes):
+        """Add or replace a nexthop object; return (errno, text)."""
+        header = struct.pack("=BBBBI", f.family if f else socket.AF_UNSPEC, 0, RTPROT_BOOT, 0, 0)
+        error, text, _ = self.netlink.request(RTM_NEWNEXTHOP, flags,
+                                              header + attr(NHA_ID, u32(number)) + attributes)
+        return error, text
 
     def request(self, command, f, attributes, kind=RTN_UNICAST):
         """Send a route command; return (errno, text)."""
@@ -132,29 +184,92 @@ class Routes:
 
 
 def refused(ktap, routes, f, expected, attributes, commands=("add", "replace", "del"),
-            kind=RTN_UNICAST):
+            kind=RTN_UNICAST, name="EINVAL"):
     """All the commands fail alike, and nothing changes."""
-    before = routes.state()
+    before = routes.before()
     for command in commands:
         error, text = routes.request(command, f, attributes, kind)
-        ktap.check(f"error of {command}", "EINVAL", errno_name(error))
+        ktap.check(f"error of {command}", name, errno_name(error))
         if text not in expected:
             ktap.check(f"words of {command}", " or ".join(sorted(expected)), text)
-    ktap.check("nothing has changed", True, before == routes.state())
+    ktap.check("nothing has changed", True, routes.is_again(before))
 
 
 def accepted(ktap, routes, f, attributes):
     """The control: what all the cases are made from is a good route."""
-    before = routes.state()
+    before = routes.before()
     error, _ = routes.request("add", f, attributes)
     ktap.check("add", 0, error)
     error, _ = routes.request("add", f, attributes)
     ktap.check("add again", errno.EEXIST, error)
-    ktap.check("something has changed", True, before != routes.state())
+    ktap.check("something has changed", True, before[0] != routes.state())
+    delete_new(ktap, routes, f, attributes)
+    ktap.check("all is as before", True, routes.is_again(before))
+
+
+def delete_new(ktap, routes, f, attributes=b""):
+    """Delete the route that "add" has made."""
     f.new, f.existing = f.existing, f.new
     ktap.check("del", (0, ""), routes.request("del", f, attributes))
     f.new, f.existing = f.existing, f.new
-    ktap.check("all is as before", True, before == routes.state())
+
+
+def object_refused(ktap, routes, f, name, expected, attributes):
+    """A nexthop object is neither added nor replaced."""
+    before = routes.before()
+    existing = 7 if not f else 4 if f is IPV4 else 6
+    for number, flags in ((99, NLM_F_CREATE | NLM_F_EXCL), (existing, NLM_F_CREATE | NLM_F_REPLACE)):
+        error, text = routes.object_request(f, number, flags, attributes)
+        ktap.check(f"error of nexthop {number}", (name, expected), (errno_name(error), text))
+    ktap.check("nothing has changed", True, routes.is_again(before))
+
+
+def object_accepted(ktap, routes, f, attributes):
+    """The control for nexthop objects."""
+    before = routes.before()
+    error, _ = routes.object_request(f, 99, NLM_F_CREATE | NLM_F_EXCL, attributes)
+    ktap.check("add", 0, error)
+    error, _ = routes.object_request(f, 99, NLM_F_CREATE | NLM_F_EXCL, attributes)
+    ktap.check("add again", errno.EEXIST, error)
+    ktap.check("something has changed", True, before[0] != routes.state())
+    routes.ip("nexthop", "del", "id", "99")
+    ktap.check("all is as before", True, routes.is_again(before))
+
+
+def nexthops_of(body):
+    """The (weight, key) of each nexthop of a route in a dump."""
+    found = []
+    data = next((payload for kind, payload in attrs(body[12:]) if kind == RTA_MULTIPATH), b"")
+    while data:
+        length, _, hops, _ = struct.unpack_from("=HBBi", data)
+        key = dict(attrs(data[8:length])).get(RTA_WGPEER)
+        found.append((hops + 1, key))
+        data = data[(length + 3) & ~3:]
+    return found
+
+
+def many(ktap, routes, f):
+    """Three hundred nexthops in one route, with all weights that there are: all are dumped.
+
+    (ip asks for less at a time, and shows no route of this size, with gateways neither.)
+    """
+    wanted = [(weight, os.urandom(32)) for weight in [*range(1, 257), *range(1, 45)]]
+    before = routes.before()
+    ktap.check("add", 0, routes.request("add", f, multipath(
+        *(nexthop(routes.hub, wgpeer(key), hops=weight - 1) for weight, key in wanted)))[0])
+    found = [nexthops_of(body) for _, body in
+             routes.netlink.dump(RTM_GETROUTE, struct.pack("=B11x", f.family))
+             if dict(attrs(body[12:])).get(RTA_DST) == f.new]
+    ktap.check(f"all {len(wanted)} are dumped", True, [wanted] == found)
+    device = json.loads(subprocess.run(["wgvia", "show", "-j", "hub"], check=True,
+                                       capture_output=True).stdout)[0]
+    ktap.check("nexthops of the device", len(wanted) + json.loads(before[0][2])[0]["nexthops"],
+               device["nexthops"])
+    bound = {binding["key"]: binding["nexthops"] for binding in device["bindings"]}
+    ktap.check("each is bound once", len(wanted),
+               sum(bound.get(base64.b64encode(key).decode()) == 1 for _, key in wanted))
+    delete_new(ktap, routes, f)
+    ktap.check("all is as before", True, routes.is_again(before))
 
 
 def cases(routes, f):
@@ -183,6 +298,7 @@ def cases(routes, f):
                multipath(nexthop(routes.hub, wgpeer()), nexthop(routes.hub, attributes)))
     nhid = attr(RTA_NH_ID, u32(4 if f is IPV4 else 6))
     yield "key beside RTA_NH_ID", WITH_NHID, nhid + wgpeer()
+    yield "key beside RTA_ENCAP of its own type", E3, oif + wgpeer() + typed(64, wgpeer())
 
 
 def misplaced(routes, f):
@@ -198,9 +314,82 @@ def misplaced(routes, f):
            multipath(nexthop(routes.hub, wgpeer()), nexthop(0, wgpeer())))
 
 
+def broken_nexthops(routes, f):
+    """(what, expected words, attributes) of what is wrong with RTA_MULTIPATH itself."""
+    good = nexthop(routes.hub, wgpeer())
+    none = EXTRA if f is IPV4 else "Invalid nexthop configuration - no valid nexthops"
+    for length in 0, 7, len(good) + 1, 65535:
+        yield (f"a nexthop that says {length} bytes", none,
+               multipath(nexthop(routes.hub, wgpeer(), length=length)))
+    if f is IPV4:
+        yield "half a nexthop after the last", EXTRA, multipath(good, good[:4])
+        yield ("a nexthop that is dead", "Invalid flags for nexthop - can not contain DEAD or LINKDOWN",
+               multipath(good, nexthop(routes.hub, wgpeer(OTHER_KEY), flags=RTNH_F_DEAD)))
+
+
+def typed_cases(routes):
+    """(what, error, expected words, attributes): the key in RTA_ENCAP, as it is in NHA_ENCAP."""
+    oif = attr(RTA_OIF, u32(routes.hub))
+    for what, inside in inside_encap():
+        yield f"{what} in RTA_ENCAP", "EINVAL", E1, oif + typed(LWTUNNEL_ENCAP_WGPEER, *inside)
+    yield "a key in RTA_ENCAP of type 63", "EOPNOTSUPP", E8, oif + typed(63, wgpeer())
+    yield "a key in RTA_ENCAP of type 65", "EINVAL", E9, oif + typed(65, wgpeer())
+
+
+def inside_encap():
+    """(what, attributes) that RTA_ENCAP and NHA_ENCAP can not hold."""
+    for length in 0, 31, 33, 4096:
+        yield f"key of {length} bytes", (wgpeer(bytes(length)),)
+    yield "nothing", ()
+    yield "two keys", (wgpeer(), wgpeer(OTHER_KEY))
+    yield "another attribute", (attr(1, KEY),)
+    yield "key with the nested flag", (attr(RTA_WGPEER | NLA_F_NESTED, KEY),)
+
+
+def object_cases(routes):
+    """(what, family, error, expected words, attributes) of nexthop objects."""
+    oif = attr(NHA_OIF, u32(routes.hub))
+    good = object_typed(LWTUNNEL_ENCAP_WGPEER, wgpeer())
+    for f in IPV4, IPV6:
+        for what, inside in inside_encap():
+            yield what, f, "EINVAL", E1, oif + object_typed(LWTUNNEL_ENCAP_WGPEER, *inside)
+        yield "type 63", f, "EOPNOTSUPP", E8, oif + object_typed(63, wgpeer())
+        yield "type 65", f, "EINVAL", E9, oif + object_typed(65, wgpeer())
+        yield ("a key without the type", f, "EINVAL", "LWT encapsulation type is missing",
+               oif + attr(NHA_ENCAP | NLA_F_NESTED, wgpeer()))
+        yield ("the type without a key", f, "EINVAL", "LWT encapsulation attribute is missing",
+               oif + attr(NHA_ENCAP_TYPE, struct.pack("=H", LWTUNNEL_ENCAP_WGPEER)))
+        yield "a key outside of NHA_ENCAP", f, "EINVAL", "Unknown attribute type", oif + wgpeer()
+        yield ("a blackhole with a key", f, "EINVAL",
+               "Blackhole attribute can not be used with gateway, oif, encap or fdb",
+               attr(NHA_BLACKHOLE, b"") + good)
+        yield ("an fdb nexthop with a key", f, "EINVAL",
+               "Fdb attribute can not be used with encap, oif or blackhole",
+               attr(NHA_FDB, b"") + good)
+        for dev in "other", "lo":
+            yield (f"device {dev}", f, "EINVAL", E5,
+                   attr(NHA_OIF, u32(getattr(routes, dev))) + good)
+        yield ("no such device", f, "EINVAL", "Invalid device index",
+               attr(NHA_OIF, u32(4711)) + good)
+    yield ("a group with a key", None, "EINVAL", "No other attributes can be set in nexthop groups",
+           attr(NHA_GROUP, member(4)) + good)
+    # The weight that is sent is one less: the highest would be 65536. 0 can not be sent.
+    yield ("a member with too high a weight", None, "EINVAL", "Invalid value for weight",
+           attr(NHA_GROUP, member(4, 65535)))
+    yield ("a member twice", None, "EINVAL", "Nexthop id can not be used twice in a group",
+           attr(NHA_GROUP, member(4) + member(4)))
+    yield ("a member that there is not", None, "EINVAL", "Invalid nexthop id",
+           attr(NHA_GROUP, member(4) + member(4711)))
+
+
+def member(number, weight=0):
+    """struct nexthop_grp"""
+    return struct.pack("=IBBH", number, weight & 255, weight >> 8, 0)
+
+
 def not_deleted(ktap, routes, f):
     """A key that no route to the prefix has deletes none, whatever the device."""
-    before = routes.state()
+    before = routes.before()
     for dev in routes.hub, routes.other, None:
         attributes = wgpeer(OTHER_KEY)
         if dev:
@@ -209,7 +398,7 @@ def not_deleted(ktap, routes, f):
         ktap.check(f"del of another key, device {dev}", errno.ESRCH, error)
     error, _ = routes.request("del", f, wgpeer() + attr(RTA_OIF, u32(routes.other)))
     ktap.check("del of the key, another device", errno.ESRCH, error)
-    ktap.check("nothing has changed", True, before == routes.state())
+    ktap.check("nothing has changed", True, routes.is_again(before))
 
 
 def main():
@@ -228,6 +417,21 @@ def main():
             for what, expected, attributes in misplaced(routes, f):
                 tests.append((f"{f.name}: {what}", refused, f, {expected}, attributes,
                               ("add", "replace")))
+            tests.append((f"{f.name}: a good route with the key in RTA_ENCAP", accepted, f,
+                          oif + typed(LWTUNNEL_ENCAP_WGPEER, wgpeer())))
+            tests.append((f"{f.name}: 300 nexthops of all weights", many, f))
+            for what, expected, attributes in broken_nexthops(routes, f):
+                tests.append((f"{f.name}: {what}", refused, f, {expected}, attributes,
+                              ("add", "replace")))
+            tests.append((f"{f.name}: an empty RTA_MULTIPATH", refused, f,
+                          {"Attribute failed policy validation"}, multipath(), ("add", "replace"),
+                          RTN_UNICAST, "ERANGE"))
+            for what, name, expected, attributes in typed_cases(routes):
+                tests.append((f"{f.name}: {what}", refused, f, {expected}, attributes,
+                              ("add", "replace"), RTN_UNICAST, name))
+            tests.append((f"{f.name}: a good nexthop object", object_accepted, f,
+                          attr(NHA_OIF, u32(routes.hub)) +
+                          object_typed(LWTUNNEL_ENCAP_WGPEER, wgpeer())))
             for kind, what in ((RTN_BLACKHOLE, "blackhole"), (RTN_UNREACHABLE, "unreachable"),
                                (RTN_PROHIBIT, "prohibit")):
                 tests.append((f"{f.name}: {what} route with a key", refused, f, WITH_TYPE[f.name],
@@ -235,6 +439,11 @@ def main():
                 tests.append((f"{f.name}: {what} route with a device and a key", refused, f,
                               WITH_TYPE[f.name], oif + wgpeer(), ("add", "replace"), kind))
             tests.append((f"{f.name}: del of a key that no route has", not_deleted, f))
+        tests.append(("a good group of nexthop objects", object_accepted, None,
+                      attr(NHA_GROUP, member(4, 65534) + member(6))))
+        for what, f, *rest in object_cases(routes):
+            name = f.name if f else "group"
+            tests.append((f"{name}: nexthop object: {what}", object_refused, f, *rest))
         ktap = Ktap(len(tests))
         for name, function, *args in tests:
             ktap.test(name, function, ktap, routes, *args)
