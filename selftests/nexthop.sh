@@ -56,6 +56,8 @@ refused()
 	check_fails "$E5" nexthop add id 1 dev ul via-wgpeer "${KEY[2]}"
 	check_fails "Error: Device attribute required for non-blackhole and non-fdb nexthops." \
 		nexthop add id 1 via-wgpeer "${KEY[2]}"
+	check_fails "Error: Blackhole attribute can not be used with gateway, oif, encap or fdb." \
+		nexthop add id 1 blackhole via-wgpeer "${KEY[2]}"
 	check_eq "nexthops" "" "$(ip_hub nexthop show)"
 	check_warns "$W1" nexthop add id 1 dev hub via-wgpeer "$(wg genkey | wg pubkey)"
 	set_mode off
@@ -139,6 +141,89 @@ other_device()
 	check nexthop del id 1
 	check ip_hub link del hub2
 }
+
+# What a socket sends, and how much of it, when told to stop
+SENDER='
+import signal, socket, sys
+sock = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+sock.connect((sys.argv[1], 4748))
+sent = 0
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print(sent)))
+print("ready", flush=True)
+while True:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    sock.send(b"x")
+    sent += 1
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+'
+
+# all_sent: how many packets the devices have sent to the peer or nowhere
+all_sent()
+{
+	echo $(($(show .counters.tx_wgpeer) + $(in_hub wgvia show -j hub2 | jq '.[0].counters.tx_wgpeer') +
+		$(ip_hub -j -s link show other | jq '.[0].stats64.tx.packets')))
+}
+
+# other_ways: how many packets WireGuard devices have sent by another way, or not at all
+other_ways()
+{
+	in_hub wgvia show -j | jq '[.[].counters | to_entries[] |
+		select((.key | startswith("tx")) and .key != "tx_wgpeer").value] | add'
+}
+
+# The device of a nexthop changes under a socket that sends all the time: each
+# packet goes through the one device or the other, and none is lost.
+other_device_with_traffic()
+{
+	local dev pid before drops ready sent used sender
+
+	family "$1"
+	set_mode on
+	check ip_hub link add other type dummy
+	check ip_hub link set other addrgenmode none up
+	check ip_hub link add hub2 type wireguard
+	in_hub wg set hub2 private-key /dev/stdin peer "${KEY[2]}" endpoint 192.0.2.2:1 \
+		<<<"$(wg genkey)"
+	check in_hub wgvia set hub2 mode on
+	check ip_hub link set hub2 addrgenmode none up
+	check nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$prefix" nhid 1
+	before=$(all_sent) drops=$(other_ways)
+
+	exec {sender}< <(exec nsenter --net="/run/netns/$hub" python3 -c "$SENDER" "$addr" 2>&1)
+	pid=$!
+	read -r -t 20 -u "$sender" ready
+	check_eq "sender" ready "$ready"
+	for dev in other hub2 hub other hub hub2 other hub; do
+		case $dev in
+		other) check nexthop replace id 1 dev other ;;
+		*) check nexthop replace id 1 dev "$dev" via-wgpeer "${KEY[2]}" ;;
+		esac
+		used=$(sent_by "$dev")
+		busywait sends_by "$dev" $((used + 20)) || fail "nothing is sent through $dev"
+	done
+	kill "$pid"
+	read -r -t 20 -u "$sender" sent
+	exec {sender}<&-
+	wait "$pid" 2>/dev/null
+
+	check_eq "packets that the devices have sent" "$sent" "$(($(all_sent) - before))"
+	check_eq "packets by other ways" 0 "$(($(other_ways) - drops))"
+	check nexthop del id 1
+	check_eq "nexthops" "0 0" "$(in_hub wgvia show -j | jq -r '[.[].nexthops] | join(" ")')"
+	check ip_hub link del hub2
+	check ip_hub link del other
+}
+
+sent_by()
+{
+	case $1 in
+	other) ip_hub -j -s link show other | jq '.[0].stats64.tx.packets' ;;
+	*) in_hub wgvia show -j "$1" | jq '.[0].counters.tx_wgpeer' ;;
+	esac
+}
+
+sends_by() { [[ $(sent_by "$1") -ge $2 ]]; }
 
 # check_spread NAME...: over many flows each of these is used, and no other
 check_spread()
@@ -241,6 +326,7 @@ for f in 4 6; do
 	test_add "IPv$f: a route uses a nexthop object" route_uses_it $f
 	test_add "IPv$f: replacing it moves all its routes" replaced $f
 	test_add "IPv$f: replacing it moves to another device" other_device $f
+	test_add "IPv$f: another device under traffic" other_device_with_traffic $f
 	test_add "IPv$f: a group" group $f
 	test_add "IPv$f: a resilient group" group $f type resilient buckets 32 idle_timer 0
 	test_add "IPv$f: a group of all kinds" mixed_group $f
