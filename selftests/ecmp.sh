@@ -166,6 +166,24 @@ ipv6_commands()
 	check_show "nexthops without routes" .nexthops 0
 }
 
+# One nexthop of several that is there already: the others do not come either.
+ipv6_half_done()
+{
+	family 6
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[1]}"
+	check_fails "RTNETLINK answers: File exists" ip_hub route append "$prefix" \
+		nexthop dev hub via-wgpeer "${KEY[2]}" nexthop dev hub via-wgpeer "${KEY[1]}"
+	check_eq "nexthops after append" K1 "$(peers 6)"
+	check_fails "RTNETLINK answers: File exists" ip_hub route add "$prefix" \
+		nexthop dev hub via-wgpeer "${KEY[2]}" nexthop dev hub via-wgpeer "${KEY[3]}"
+	check_eq "nexthops after add" K1 "$(peers 6)"
+	check_fails "RTNETLINK answers: File exists" ip_hub route replace "$prefix" \
+		nexthop dev hub via-wgpeer "${KEY[2]}" nexthop dev hub via-wgpeer "${KEY[2]}"
+	check_eq "nexthops after replace" K1 "$(peers 6)"
+	check_show "nexthops" .nexthops 1
+	check_send p1 hub "$addr"
+}
+
 for f in 4 6; do
 	test_add "IPv$f: flows are spread by weight" weights $f hub
 	test_add "IPv$f: forwarded flows are spread by weight" weights $f lan
@@ -176,6 +194,7 @@ for f in 4 6; do
 done
 test_add "IPv4: replace and del" ipv4_commands
 test_add "IPv6: append, replace and del of single nexthops" ipv6_commands
+test_add "IPv6: what fails is not half done" ipv6_half_done
 
 setup_hub 3 lan
 set_mode $MODE
