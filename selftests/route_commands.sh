@@ -13,10 +13,12 @@ family()
 {
 	if [[ $1 == 4 ]]; then
 		prefix=10.2.0.0/16 addr=10.2.0.1 prefix2=10.3.0.0/16 prefix3=10.4.0.0/16
-		gateway=10.0.0.2 no_such_route="RTNETLINK answers: No such file or directory"
+		gateway=10.0.0.2 nowhere=198.51.100.1 hub_addr=10.0.0.254
+		no_such_route="RTNETLINK answers: No such file or directory"
 	else
 		prefix=fd02::/48 addr=fd02::1 prefix2=fd03::/48 prefix3=fd04::/48
-		gateway=fd00::2 no_such_route="Error: Can not replace route - no match found."
+		gateway=fd00::2 nowhere=2001:db8::1 hub_addr=fd00::fe
+		no_such_route="Error: Can not replace route - no match found."
 	fi
 }
 
@@ -289,6 +291,38 @@ batch()
 	check_peers "$1" "$prefix2" K3
 }
 
+# A gateway beside the key is shown, says which route is meant, and leads nowhere.
+gateway_and_key()
+{
+	local no_way="Error: Nexthop has invalid gateway."
+
+	family "$1"
+	[[ $1 == 4 ]] || no_way="RTNETLINK answers: No route to host"
+	check ip_hub route add "$prefix" via "$gateway" dev hub via-wgpeer "${KEY[3]}"
+	check_eq "route" "$gateway K3" \
+		"$(ip_hub -j "-$1" route show "$prefix" | jq -r '.[0] | "\(.gateway) \(.via_wgpeer)"' | names)"
+	check_send p3 hub "$addr"
+	check_fails "$ESRCH" ip_hub route del "$prefix" via "$gateway" dev hub via-wgpeer "${KEY[2]}"
+	check_fails "$ESRCH" ip_hub route del "$prefix" via "$nowhere" dev hub via-wgpeer "${KEY[3]}"
+	check_peers "$1" "$prefix" K3
+	check ip_hub route del "$prefix" via "$gateway" dev hub via-wgpeer "${KEY[3]}"
+
+	# With onlink, any address will do.
+	check_fails "$no_way" ip_hub route add "$prefix" via "$nowhere" dev hub via-wgpeer "${KEY[2]}"
+	check_show "nexthops" .nexthops 0
+	count_from_now
+	check ip_hub route add "$prefix" via "$nowhere" dev hub via-wgpeer "${KEY[2]}" onlink
+	check_send p2 hub "$addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check_counters tx-wgpeer=1 rx-wgpeer=1 rx-drop-peer=1
+	check ip_hub route replace "$prefix" nexthop via "$nowhere" dev hub via-wgpeer "${KEY[3]}" onlink \
+		nexthop via "$nowhere" dev hub via-wgpeer "${KEY[2]}" onlink
+	check_peers "$1" "$prefix" "K3 K2"
+	check ip_hub route del "$prefix"
+	check_peers "$1" "$prefix" ""
+}
+
 # What the kernel refuses; all that ip can not even send is in bad_input.py.
 wrong_device()
 {
@@ -337,6 +371,7 @@ for f in 4 6; do
 	test_add "IPv$f: save and restore" save_and_restore $f
 	test_add "IPv$f: monitor" monitor $f
 	test_add "IPv$f: batch" batch $f
+	test_add "IPv$f: a gateway and a key" gateway_and_key $f
 	test_add "IPv$f: a wrong device or none" wrong_device $f
 	test_add "IPv$f: what is no key" not_a_key $f
 done
