@@ -211,3 +211,75 @@ fn judge_source(
     }
     verdict
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[allow(unsafe_code)] // What the macro makes of it.
+#[kernel::prelude::kunit_tests(wgvia_rule)]
+mod tests {
+    use super::*;
+
+    fn can(addr: &str) -> bool {
+        // No address is misspelt: such a one would be neither.
+        addr.parse().map(can_be_replied_to) == Ok(true)
+    }
+
+    fn can_not(addr: &str) -> bool {
+        addr.parse().map(can_be_replied_to) == Ok(false)
+    }
+
+    #[test]
+    fn replies_to_ipv4() {
+        assert!(can_not("0.0.0.0"));
+        assert!(can("0.0.0.1"));
+        assert!(can("10.0.0.1"));
+        assert!(can("126.255.255.255"));
+        assert!(can_not("127.0.0.0"));
+        assert!(can_not("127.0.0.1"));
+        assert!(can_not("127.255.255.255"));
+        assert!(can("128.0.0.0"));
+        assert!(can("169.254.0.1"));
+        assert!(can("192.168.1.255"));
+        assert!(can("223.255.255.255"));
+        assert!(can_not("224.0.0.0"));
+        assert!(can_not("224.0.0.1"));
+        assert!(can_not("239.255.255.255"));
+        assert!(can("240.0.0.0"));
+        assert!(can("255.255.255.254"));
+        assert!(can_not("255.255.255.255"));
+    }
+
+    #[test]
+    fn replies_to_ipv6() {
+        assert!(can_not("::"));
+        assert!(can_not("::1"));
+        assert!(can("::2"));
+        assert!(can("2001:db8::1"));
+        assert!(can("fd00::1"));
+        assert!(can("fe80::1"));
+        assert!(can("feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
+        assert!(can_not("ff00::"));
+        assert!(can_not("ff02::1"));
+        assert!(can_not("ff0e::1"));
+        assert!(can_not("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
+    }
+
+    /// Each packet moves one counter, and that tells its way and what became of it.
+    #[test]
+    fn ways_count_apart() {
+        const WAYS: [Way; 4] = [
+            Way::WgPeer,
+            Way::GatewayWgPeer,
+            Way::GatewayAllowedIps,
+            Way::OnLink,
+        ];
+        for (i, way) in WAYS.into_iter().enumerate() {
+            for (j, other) in WAYS.into_iter().enumerate() {
+                assert!((way.sent() as u32 == other.sent() as u32) == (i == j));
+                assert!((way.accepted() as u32 == other.accepted() as u32) == (i == j));
+                assert!(way.sent() as u32 != other.accepted() as u32);
+                assert!(way.sent() as u32 != other.not_sent() as u32);
+                assert!(way.accepted() as u32 != other.not_sent() as u32);
+            }
+        }
+    }
+}

@@ -105,19 +105,25 @@ impl Binding {
 
     /// What somebody who has just added a nexthop that leads here should know.
     pub(crate) fn warning(&self) -> Option<&'static CStr> {
-        let off = self.device.mode() == Mode::Off;
-        let present = self.per_route.present.load(Relaxed);
-        match (off, present) {
-            (false, true) => None,
-            (false, false) => {
-                Some(c"the device has no peer with this key: packets get ENOKEY until it is added")
-            }
-            (true, true) => {
-                Some(c"wgvia is off on this device: turn it on with wgvia set DEV mode auto")
-            }
-            (true, false) => Some(
-                c"no peer has this key, and wgvia is off: turn it on with wgvia set DEV mode auto",
-            ),
+        warning(
+            self.device.mode() == Mode::Off,
+            self.per_route.present.load(Relaxed),
+        )
+    }
+}
+
+/// What there is to say if the mode is off, and if the device has the peer.
+fn warning(off: bool, present: bool) -> Option<&'static CStr> {
+    match (off, present) {
+        (false, true) => None,
+        (false, false) => {
+            Some(c"the device has no peer with this key: packets get ENOKEY until it is added")
+        }
+        (true, true) => {
+            Some(c"wgvia is off on this device: turn it on with wgvia set DEV mode auto")
+        }
+        (true, false) => {
+            Some(c"no peer has this key, and wgvia is off: turn it on with wgvia set DEV mode auto")
         }
     }
 }
@@ -126,4 +132,27 @@ impl Binding {
 pub(crate) fn release(binding: Arc<Binding>) {
     let device = binding.device.clone();
     device.release(binding);
+}
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[allow(unsafe_code)] // What the macro makes of it.
+#[kunit_tests(wgvia_binding)]
+mod tests {
+    use super::*;
+    use crate::sys::bindings::NETLINK_MAX_FMTMSG_LEN;
+
+    #[test]
+    fn warnings() {
+        for (off, present) in [(false, false), (false, true), (true, false), (true, true)] {
+            let warning = warning(off, present);
+            assert_eq!(warning.is_some(), off || !present);
+            let says = |what: &[u8]| {
+                warning.is_some_and(|text| text.to_bytes().windows(what.len()).any(|w| w == what))
+            };
+            assert_eq!(says(b"off"), off);
+            assert_eq!(says(b"wgvia set DEV mode auto"), off);
+            assert_eq!(says(b"no peer"), !present);
+            assert!(warning.map_or(0, CStr::count_bytes) < NETLINK_MAX_FMTMSG_LEN as usize);
+        }
+    }
 }

@@ -54,3 +54,65 @@ impl Counters {
         (0..COUNT).map(|index| (index as u32 + 1, self.0.sum(index)))
     }
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[allow(unsafe_code)] // What the macro makes of it.
+#[kunit_tests(wgvia_counters)]
+mod tests {
+    use super::*;
+    use Counter::*;
+
+    const ALL: [Counter; COUNT] = [
+        TxWgPeer,
+        TxGatewayWgPeer,
+        TxGatewayAllowedIps,
+        TxOnLink,
+        TxDropWgPeer,
+        TxDropGateway,
+        TxDropOnLink,
+        TxDropNoRoute,
+        RxWgPeer,
+        RxGatewayWgPeer,
+        RxGatewayAllowedIps,
+        RxOnLink,
+        RxUnfiltered,
+        RxDropNoRoute,
+        RxDropDevice,
+        RxDropPeer,
+        RxDropSource,
+    ];
+
+    /// Each is shown as the attribute of its own number, and there is none without a counter.
+    #[test]
+    fn each_is_its_own_attribute() -> Result {
+        let counters = Counters::new()?;
+        for (done, counter) in ALL.into_iter().enumerate() {
+            counters.add(counter, 1 << done);
+            for (attr, value) in counters.iter() {
+                let index = ALL.iter().position(|counter| *counter as u32 == attr);
+                assert_eq!(
+                    value,
+                    index
+                        .filter(|index| *index <= done)
+                        .map_or(0, |index| 1 << index)
+                );
+                assert!(index.is_some());
+            }
+        }
+        assert_eq!(counters.iter().count(), COUNT);
+        Ok(())
+    }
+
+    #[test]
+    fn counts_beyond_32_bits() -> Result {
+        let counters = Counters::new()?;
+        for _ in 0..3 {
+            counters.add(RxDropSource, u64::from(u32::MAX));
+        }
+        let sum = counters
+            .iter()
+            .find(|(attr, _)| *attr == RxDropSource as u32);
+        assert_eq!(sum, Some((RxDropSource as u32, 3 * u64::from(u32::MAX))));
+        Ok(())
+    }
+}

@@ -379,3 +379,185 @@ impl PeerHook for Device {
         }
     }
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[allow(unsafe_code)] // What the macro makes of it.
+#[kunit_tests(wgvia_device)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    fn key(last: u8) -> PublicKey {
+        let mut bytes = [0x5a; PublicKey::LEN];
+        bytes[PublicKey::LEN - 1] = last;
+        PublicKey::new(bytes)
+    }
+
+    fn bind(device: &Arc<Device>, last: u8) -> Result<Arc<Binding>> {
+        device.bind_with(&key(last), || None)
+    }
+
+    /// The last bytes of the keys of all bindings, in the order of a dump.
+    fn keys(device: &Device) -> Result<KVec<u8>> {
+        let mut keys = KVec::new();
+        let mut after = None;
+        while let Some(binding) = device.binding_after(after.as_ref()) {
+            after = Some(*binding.key());
+            keys.push(binding.key().as_bytes()[PublicKey::LEN - 1], GFP_KERNEL)?;
+        }
+        Ok(keys)
+    }
+
+    /// Nobody else has it: no circle of references is left.
+    fn is_last(device: Arc<Device>) -> bool {
+        Arc::into_unique_or_drop(device).is_some()
+    }
+
+    #[test]
+    fn numbers_of_modes_and_filters() {
+        for value in [0, 1, 2] {
+            assert!(Mode::try_from(value).is_ok_and(|mode| mode as u32 == value));
+            assert!(Filter::try_from(value).is_ok_and(|filter| filter as u32 == value));
+        }
+        for value in [3, 0x100, u32::MAX] {
+            assert!(Mode::try_from(value).is_err_and(|err| err == EINVAL));
+            assert!(Filter::try_from(value).is_err_and(|err| err == EINVAL));
+        }
+    }
+
+    #[test]
+    fn starts_inactive() -> Result {
+        let device = Device::new()?;
+        assert!(device.mode() == Mode::Off);
+        assert!(device.filter() == Filter::Device);
+        assert!(!device.is_active());
+        assert_eq!(device.nexthops(), 0);
+        assert_eq!(
+            device
+                .counters()
+                .iter()
+                .map(|(_, value)| value)
+                .sum::<u64>(),
+            0
+        );
+        assert!(device.binding_after(None).is_none());
+        assert!(is_last(device));
+        Ok(())
+    }
+
+    #[test]
+    fn active_by_mode_and_nexthops() -> Result {
+        let device = Device::new()?;
+        let (a, b) = (bind(&device, 1)?, bind(&device, 2)?);
+        // A state alone is no nexthop.
+        for (mode, without, with) in [
+            (Mode::Off, false, false),
+            (Mode::Auto, false, true),
+            (Mode::On, true, true),
+        ] {
+            device.per_packet.mode.store(mode as u32, Relaxed);
+            assert_eq!(device.is_active(), without);
+            a.nexthop_linked();
+            assert_eq!(device.is_active(), with);
+            // What comes before what goes: never without in between.
+            b.nexthop_linked();
+            a.nexthop_unlinked();
+            assert_eq!(device.is_active(), with);
+            b.nexthop_unlinked();
+            assert_eq!(device.is_active(), without);
+        }
+        device.release(a);
+        device.release(b);
+        assert!(is_last(device));
+        Ok(())
+    }
+
+    #[test]
+    fn nexthops_add_up() -> Result {
+        let device = Device::new()?;
+        let (a, b) = (bind(&device, 1)?, bind(&device, 2)?);
+        for binding in [&a, &a, &a, &b] {
+            binding.nexthop_linked();
+        }
+        assert_eq!((a.nexthops(), b.nexthops(), device.nexthops()), (3, 1, 4));
+        a.nexthop_unlinked();
+        assert_eq!((a.nexthops(), b.nexthops(), device.nexthops()), (2, 1, 3));
+        for binding in [&a, &b, &a] {
+            binding.nexthop_unlinked();
+        }
+        assert_eq!((a.nexthops(), b.nexthops(), device.nexthops()), (0, 0, 0));
+        device.release(a);
+        device.release(b);
+        assert!(is_last(device));
+        Ok(())
+    }
+
+    #[test]
+    fn states_share_a_binding() -> Result {
+        let device = Device::new()?;
+        let first = bind(&device, 1)?;
+        let second = bind(&device, 1)?;
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &bind(&device, 2)?));
+        assert_eq!(keys(&device)?[..], [1, 2]);
+
+        // The last state takes the binding out of the table, no other does.
+        device.release(first);
+        assert_eq!(keys(&device)?[..], [1, 2]);
+        device.release(second);
+        assert_eq!(keys(&device)?[..], [2]);
+
+        // The one made above and not kept still has its state.
+        let binding = device.binding_after(None).ok_or(ENOENT)?;
+        device.release(binding);
+        assert!(device.binding_after(None).is_none());
+        assert!(is_last(device));
+        Ok(())
+    }
+
+    #[test]
+    fn dumps_go_on_in_order() -> Result {
+        let device = Device::new()?;
+        let mut bindings = KVec::new();
+        for last in [7, 3, 0xff, 0, 5] {
+            bindings.push((last, bind(&device, last)?), GFP_KERNEL)?;
+        }
+        assert_eq!(keys(&device)?[..], [0, 3, 5, 7, 0xff]);
+
+        // From a key that is there no more, or never was, to the next.
+        while let Some((last, binding)) = bindings.pop() {
+            device.release(binding);
+            let next = device.binding_after(Some(&key(last)));
+            let above = bindings.iter().map(|(last, _)| *last).filter(|l| *l > last);
+            assert_eq!(next.map(|next| *next.key()), above.min().map(key));
+        }
+        assert!(is_last(device));
+        Ok(())
+    }
+
+    #[test]
+    fn peers_are_looked_up_when_tracking() -> Result {
+        let device = Device::new()?;
+        let asked = Cell::new(0);
+        let ask = |last| {
+            device.bind_with(&key(last), || {
+                asked.set(asked.get() + 1);
+                None
+            })
+        };
+        // No hook, no peer: nobody would take it out again.
+        let mut bindings = [Some(ask(1)?), None, None];
+        assert_eq!(asked.get(), 0);
+        *device.tracking.lock() = true;
+        // Once for a binding, and not for its second state.
+        bindings[1] = Some(ask(2)?);
+        assert_eq!(asked.get(), 1);
+        bindings[2] = Some(ask(2)?);
+        assert_eq!(asked.get(), 1);
+        for binding in bindings.into_iter().flatten() {
+            device.release(binding);
+        }
+        assert!(is_last(device));
+        Ok(())
+    }
+}

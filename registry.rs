@@ -143,3 +143,48 @@ impl DeviceGone for Registry {
         }
     }
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[allow(unsafe_code)] // What the macro makes of it.
+#[kunit_tests(wgvia_registry)]
+mod tests {
+    use super::*;
+    use crate::sys::netdev::loopback;
+
+    fn add(devices: &mut Devices, dev: &NetDevice) -> Result<(Arc<Device>, Arc<Device>)> {
+        let new = Device::new()?;
+        let node = RBTreeNode::new(dev.id(), new.clone(), GFP_KERNEL)?;
+        Ok((devices.add(dev, new.clone(), node)?, new))
+    }
+
+    #[test]
+    fn who_is_second_gets_the_first() -> Result {
+        let lo = &*loopback()?;
+        let mut devices = Devices::empty();
+        assert!(devices.find(lo).is_none());
+        assert!(devices.remove(lo).is_none());
+        assert!(devices.take_any().is_none());
+
+        let (got, first) = add(&mut devices, lo)?;
+        assert!(Arc::ptr_eq(&got, &first));
+        let (got, second) = add(&mut devices, lo)?;
+        assert!(Arc::ptr_eq(&got, &first));
+        assert!(devices
+            .find(lo)
+            .is_some_and(|found| Arc::ptr_eq(&found, &first)));
+        // Nothing keeps what was given up.
+        assert!(Arc::into_unique_or_drop(second).is_some());
+
+        assert!(devices
+            .remove(lo)
+            .is_some_and(|found| Arc::ptr_eq(&found, &first)));
+        assert!(devices.find(lo).is_none());
+        let (third, _) = add(&mut devices, lo)?;
+        assert!(!Arc::ptr_eq(&third, &first));
+        assert!(devices
+            .take_any()
+            .is_some_and(|found| Arc::ptr_eq(&found, &third)));
+        assert!(devices.take_any().is_none());
+        Ok(())
+    }
+}

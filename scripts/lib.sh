@@ -124,6 +124,17 @@ module_files() {
 		! -name '*.o' ! -name '.*' ! -name 'bindings_generated.rs' ! -name shims.c)
 }
 
+# make_module NAME COPY WORD...: make WORD... for the module and the kernel NAME,
+# in a copy of the module's source that is called COPY.
+make_module() {
+	local name=$1 copy=$build/kernel-$1/$2 flags
+	shift 2
+	read -ra flags < <(make_flags "$name")
+	mkdir -p "$copy"
+	module_files | rsync -rlpc --files-from=- "$top/" "$copy/"
+	make -C "$(kernel_tree "$name")" M="$copy" "${flags[@]}" "$@"
+}
+
 # vng_command NAME: virtme-ng's command line to boot the kernel NAME, a word a
 # line. The root is read-only and nobody changes it while a guest runs, so the
 # guest may cache it; root= names the 9p export for a kernel without CONFIG_BLOCK.

@@ -33,3 +33,33 @@ pub(super) fn to_in6(addr: Ipv6Addr) -> bindings::in6_addr {
         },
     }
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[kernel::prelude::kunit_tests(wgvia_addr)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4_is_in_network_order() {
+        let wire = u32::to_be(0xc000_0201);
+        assert_eq!(from_be32(wire), IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(to_be32(Ipv4Addr::new(192, 0, 2, 1)), wire);
+    }
+
+    #[test]
+    fn ipv6_is_in_network_order() {
+        let addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0xff00, 0x2);
+        let raw = to_in6(addr);
+        // SAFETY: Every bit pattern is valid for every member of the union.
+        let words = unsafe { raw.in6_u.u6_addr16 };
+        assert_eq!(words.map(u16::from_be), addr.segments());
+        assert_eq!(from_in6(raw), IpAddr::V6(addr));
+    }
+
+    /// A mapped address stays one of IPv6: it is routed as such.
+    #[test]
+    fn mapped_addresses_stay() {
+        let addr = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
+        assert_eq!(from_in6(to_in6(addr)), IpAddr::V6(addr));
+    }
+}

@@ -35,3 +35,47 @@ impl ExtAck<'_> {
         unsafe { bindings::wgvia_extack_set(self.0, msg.as_char_ptr()) };
     }
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[kunit_tests(wgvia_extack)]
+mod tests {
+    use super::*;
+    use kernel::str::CString;
+
+    /// What is in an extack when the message is no more.
+    fn said(msg: &str) -> Result<CString> {
+        let mut raw = bindings::netlink_ext_ack::default();
+        let msg = CString::try_from_fmt(fmt!("{msg}"))?;
+        // SAFETY: Valid, and nobody else has it.
+        unsafe { ExtAck::from_ptr(&raw mut raw) }.set(&msg);
+        drop(msg);
+        // SAFETY: The kernel ends it with a NUL.
+        let said = unsafe { CStr::from_char_ptr(raw._msg) };
+        Ok(said.try_into()?)
+    }
+
+    #[test]
+    fn keeps_a_copy() -> Result {
+        assert_eq!(said("")?.to_bytes(), b"");
+        assert_eq!(said("100 %s of it")?.to_bytes(), b"100 %s of it");
+        Ok(())
+    }
+
+    #[test]
+    fn cuts_off_what_does_not_fit() -> Result {
+        const LONG: &str =
+            "0123456789012345678901234567890123456789012345678901234567890123456789012345678";
+        assert_eq!(LONG.len(), bindings::NETLINK_MAX_FMTMSG_LEN as usize - 1);
+        assert_eq!(said(LONG)?.to_bytes(), LONG.as_bytes());
+        let longer = CString::try_from_fmt(fmt!("{LONG}9"))?;
+        assert_eq!(said(longer.to_str()?)?.to_bytes(), LONG.as_bytes());
+        Ok(())
+    }
+
+    /// Kernel callers have none.
+    #[test]
+    fn may_be_missing() {
+        // SAFETY: Null is allowed.
+        unsafe { ExtAck::from_ptr(core::ptr::null_mut()) }.set(c"nobody hears");
+    }
+}

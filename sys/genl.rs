@@ -438,3 +438,148 @@ impl Drop for Registration {
         unsafe { bindings::genl_unregister_family(&raw const bindings::wgvia_nl_family) };
     }
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[kunit_tests(wgvia_genl)]
+mod tests {
+    use super::*;
+    use bindings::{
+        GENL_CMD_CAP_DO as DO,
+        GENL_CMD_CAP_DUMP as DUMP,
+        NLA_NUL_STRING as STRING,
+        NLA_U32 as NUMBER, //
+    };
+
+    #[test]
+    fn policies_of_the_operations() {
+        let get = policy(bindings::WGVIA_CMD_DEVICE_GET, DO);
+        assert!(has(get, bindings::WGVIA_A_DEVICE_IFINDEX, NUMBER));
+        assert!(has(get, bindings::WGVIA_A_DEVICE_IFNAME, STRING));
+        assert!(!has(get, bindings::WGVIA_A_DEVICE_MODE, NUMBER));
+
+        let set = policy(bindings::WGVIA_CMD_DEVICE_SET, DO);
+        assert!(has(set, bindings::WGVIA_A_DEVICE_MODE, NUMBER));
+        assert!(has(set, bindings::WGVIA_A_DEVICE_FILTER, NUMBER));
+        assert!(!has(set, bindings::WGVIA_A_DEVICE_FILTER, STRING));
+        assert!(!has(set, bindings::WGVIA_A_DEVICE_FILTER + 1, NUMBER));
+        assert!(!has(set, 0, NUMBER));
+        assert!(!has(set, u32::MAX, NUMBER));
+
+        let dump = policy(bindings::WGVIA_CMD_BINDING_GET, DUMP);
+        assert!(has(dump, bindings::WGVIA_A_BINDING_IFINDEX, NUMBER));
+        assert!(!has(dump, bindings::WGVIA_A_BINDING_KEY, STRING));
+    }
+
+    /// An operation without a policy, and what is no operation, have no attributes.
+    #[test]
+    fn no_policy() {
+        assert!(policy(bindings::WGVIA_CMD_DEVICE_GET, DUMP).is_empty());
+        assert!(policy(bindings::WGVIA_CMD_DEVICE_SET, DUMP).is_empty());
+        assert!(policy(bindings::WGVIA_CMD_BINDING_GET, DO).is_empty());
+        assert!(policy(0, DO).is_empty());
+        assert!(policy(u32::MAX, DUMP).is_empty());
+    }
+
+    /// A message of its own.
+    struct Skb(*mut bindings::sk_buff);
+
+    impl Skb {
+        fn new() -> Result<Self> {
+            // SAFETY: Allocates.
+            let skb = unsafe { bindings::wgvia_genlmsg_new() };
+            (!skb.is_null()).then_some(Self(skb)).ok_or(ENOMEM)
+        }
+
+        fn message(&mut self) -> Message<'_> {
+            // INVARIANT: Valid as long as `self`.
+            Message {
+                skb: self.0,
+                _skb: PhantomData,
+            }
+        }
+
+        fn bytes(&self) -> &[u8] {
+            // SAFETY: A new message is linear.
+            unsafe { slice::from_raw_parts((*self.0).data, (*self.0).len as usize) }
+        }
+    }
+
+    impl Drop for Skb {
+        fn drop(&mut self) {
+            // SAFETY: Nobody else has it.
+            unsafe { bindings::nlmsg_free(self.0) };
+        }
+    }
+
+    /// Is `bytes` an attribute with this payload, padded?
+    fn is_attr(bytes: &[u8], attr: u16, payload: &[u8]) -> bool {
+        let (len, kind) = (4 + payload.len(), &bytes[2..4]);
+        bytes[..2] == (len as u16).to_ne_bytes()
+            && kind == attr.to_ne_bytes()
+            && bytes[4..len] == *payload
+            && bytes.len() == len.next_multiple_of(4)
+    }
+
+    #[test]
+    fn attributes_on_the_wire() -> Result {
+        let mut skb = Skb::new()?;
+        skb.message().put_u8(1, 0xab)?;
+        assert!(is_attr(skb.bytes(), 1, &[0xab]));
+
+        let mut skb = Skb::new()?;
+        skb.message().put_string(2, c"wg0")?;
+        assert!(is_attr(skb.bytes(), 2, b"wg0\0"));
+
+        let mut skb = Skb::new()?;
+        skb.message().put_uint(3, u32::MAX.into())?;
+        assert!(is_attr(skb.bytes(), 3, &u32::MAX.to_ne_bytes()));
+
+        let mut skb = Skb::new()?;
+        let wide = u64::from(u32::MAX) + 1;
+        skb.message().put_uint(4, wide)?;
+        assert!(is_attr(skb.bytes(), 4, &wide.to_ne_bytes()));
+
+        let mut skb = Skb::new()?;
+        skb.message()
+            .nest(5, |nest| nest.put_bytes(6, &[1, 2, 3, 4]))?;
+        let nested = 5 | bindings::NLA_F_NESTED as u16;
+        let payload = skb.bytes()[4..].len();
+        assert!(is_attr(&skb.bytes()[4..], 6, &[1, 2, 3, 4]));
+        assert!(is_attr(skb.bytes(), nested, &skb.bytes()[4..][..payload]));
+        Ok(())
+    }
+
+    /// A nest that can not be filled leaves nothing behind.
+    #[test]
+    fn failed_nests_are_undone() -> Result {
+        let mut skb = Skb::new()?;
+        skb.message().put_u32(1, 1)?;
+        let before = skb.bytes().len();
+        let result = skb.message().nest(2, |nest| {
+            nest.put_u32(3, 3)?;
+            nest.nest(4, |nest| nest.put_u32(5, 5))?;
+            Err(ENOENT)
+        });
+        assert!(result.is_err_and(|err| err == ENOENT));
+        assert_eq!(skb.bytes().len(), before);
+        Ok(())
+    }
+
+    #[test]
+    fn full_messages_say_so() -> Result {
+        let mut skb = Skb::new()?;
+        let mut puts = 0;
+        let err = loop {
+            match skb.message().put_bytes(1, &[0; 100]) {
+                Ok(()) => puts += 1,
+                Err(err) => break err,
+            }
+        };
+        assert_eq!(err, EMSGSIZE);
+        assert_eq!(skb.bytes().len(), puts * 104);
+        let long = KVec::from_elem(0, usize::from(u16::MAX) + 1, GFP_KERNEL)?;
+        assert!(skb.message().put_bytes(1, &long).is_err());
+        assert_eq!(skb.bytes().len(), puts * 104);
+        Ok(())
+    }
+}

@@ -333,3 +333,116 @@ impl Drop for Registration {
         unsafe { bindings::lwtunnel_encap_del_ops(&OPS.0, TYPE) };
     }
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[kunit_tests(wgvia_lwtunnel)]
+mod tests {
+    use super::*;
+
+    const KEY: u16 = bindings::RTA_WGPEER as u16;
+    const ENCAP: u16 = 9;
+
+    /// A message with one attribute, which has room for another with a key.
+    #[repr(C, align(4))]
+    struct Attribute {
+        len: u16,
+        kind: u16,
+        payload: [u8; 64],
+    }
+
+    impl Attribute {
+        /// `len` is that of the payload, of which `payload` is the beginning.
+        fn new(kind: u16, len: usize, payload: &[u8]) -> Self {
+            let mut attr = Self {
+                len: len as u16 + 4,
+                kind,
+                payload: [0xee; 64],
+            };
+            attr.payload[..payload.len()].copy_from_slice(payload);
+            attr
+        }
+
+        fn key(&self) -> Option<PublicKey> {
+            // SAFETY: It is as long as it says.
+            unsafe { key_of((&raw const *self).cast()) }
+        }
+    }
+
+    /// The header of an attribute and a key, as the payload of another.
+    fn inner(kind: u16, len: usize) -> [u8; 36] {
+        let mut bytes = [7; 36];
+        bytes[..2].copy_from_slice(&(len as u16 + 4).to_ne_bytes());
+        bytes[2..4].copy_from_slice(&kind.to_ne_bytes());
+        bytes
+    }
+
+    fn is_seven(key: Option<PublicKey>) -> bool {
+        key.is_some_and(|key| *key.as_bytes() == [7; 32])
+    }
+
+    #[test]
+    fn key_by_itself() {
+        assert!(is_seven(Attribute::new(KEY, 32, &[7; 32]).key()));
+        for len in [0, 1, 4, 31, 33, 36, 64] {
+            assert!(Attribute::new(KEY, len, &[7; 36]).key().is_none());
+        }
+    }
+
+    #[test]
+    fn key_in_an_encap() {
+        const NESTED: u16 = bindings::NLA_F_NESTED as u16;
+        let key = inner(KEY, 32);
+        assert!(is_seven(Attribute::new(ENCAP, 36, &key).key()));
+        assert!(is_seven(Attribute::new(ENCAP | NESTED, 36, &key).key()));
+        // The only attribute, of that type and no other, without flags.
+        for len in [0, 3, 4, 32, 35, 37, 40, 64] {
+            assert!(Attribute::new(ENCAP, len, &key).key().is_none());
+        }
+        for kind in [0, ENCAP, KEY - 1, KEY | NESTED] {
+            assert!(Attribute::new(ENCAP, 36, &inner(kind, 32)).key().is_none());
+        }
+    }
+
+    /// An attribute within says that it is longer than what it is in, or shorter than a key.
+    #[test]
+    fn key_of_another_length_in_an_encap() {
+        for len in [0, 31, 33, 36, 4096] {
+            assert!(Attribute::new(ENCAP, 36, &inner(KEY, len)).key().is_none());
+        }
+    }
+
+    #[test]
+    fn devices_of_known_families() -> Result {
+        let v4 = bindings::fib_config {
+            fc_oif: 7,
+            ..Default::default()
+        };
+        let v6 = bindings::fib6_config {
+            fc_ifindex: 8,
+            ..Default::default()
+        };
+        // SAFETY: The configurations are those of the families; of another nothing is read.
+        let (v4, v6, other) = unsafe {
+            (
+                device_of(bindings::AF_INET, (&raw const v4).cast())?,
+                device_of(bindings::AF_INET6, (&raw const v6).cast())?,
+                device_of(0, ptr::null()),
+            )
+        };
+        assert_eq!((v4, v6), (7, 8));
+        assert!(other.is_err_and(|err| err == EAFNOSUPPORT));
+        Ok(())
+    }
+
+    /// No state, and the state of somebody else, whose data is none of ours.
+    #[test]
+    fn bindings_of_other_states() {
+        let state = bindings::lwtunnel_state {
+            type_: TYPE as u16 - 1,
+            ..Default::default()
+        };
+        // SAFETY: Null, or valid.
+        let found = unsafe { [binding(ptr::null()), binding(&raw const state)] };
+        assert!(found.iter().all(Option::is_none));
+    }
+}

@@ -162,3 +162,78 @@ impl Drop for NetDeviceRef {
         unsafe { bindings::wgvia_dev_put(self.0.as_ptr().cast()) };
     }
 }
+
+/// A device that every kernel has, for unit tests.
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+pub(crate) fn loopback() -> Result<impl Deref<Target = NetDevice>> {
+    // SAFETY: The first namespace is static.
+    let init_net = unsafe { Net::from_ptr(&raw mut bindings::init_net) };
+    let lo = init_net.get_device(bindings::LOOPBACK_IFINDEX);
+    lo.ok_or(ENODEV)
+}
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[kunit_tests(wgvia_netdev)]
+mod tests {
+    use super::*;
+    use crate::sys::{
+        rtnl::RtnlGuard,
+        wireguard::{
+            is_device,
+            WgDevice, //
+        },
+    };
+
+    fn init_net() -> Net<'static> {
+        // SAFETY: It is static.
+        unsafe { Net::from_ptr(&raw mut bindings::init_net) }
+    }
+
+    #[test]
+    fn knows_the_loopback_device() -> Result {
+        let lo = loopback()?;
+        assert_eq!(lo.ifindex(), bindings::LOOPBACK_IFINDEX);
+        assert!(lo.is_registered());
+        assert!(!is_device(&lo));
+        assert!(WgDevice::new(&lo).is_none());
+        Ok(())
+    }
+
+    // A failed assertion ends the thread: none may be made under RTNL.
+
+    #[test]
+    fn finds_the_loopback_device() -> Result {
+        let lo = loopback()?;
+        let rtnl = RtnlGuard::lock();
+        let named = lo.name(&rtnl) == c"lo";
+        // It has the lowest index of all.
+        let found = [
+            init_net().device_by_name(c"lo", &rtnl),
+            init_net().device_by_index(lo.ifindex(), &rtnl),
+            init_net().device_from_index(0, &rtnl),
+            init_net().device_from_index(lo.ifindex(), &rtnl),
+        ]
+        .map(|dev| dev.map(NetDevice::id));
+        drop(rtnl);
+        assert!(named);
+        assert!(found == [Some(lo.id()); 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn finds_no_other() {
+        let rtnl = RtnlGuard::lock();
+        let found = [
+            init_net().device_by_name(c"", &rtnl),
+            init_net().device_by_name(c"no such device", &rtnl),
+            init_net().device_by_index(0, &rtnl),
+            init_net().device_by_index(u32::MAX, &rtnl),
+            init_net().device_from_index(i32::MAX as u32, &rtnl),
+            init_net().device_from_index(u32::MAX, &rtnl),
+        ]
+        .map(|dev| dev.is_some());
+        drop(rtnl);
+        assert_eq!(found, [false; 6]);
+        assert!(init_net().get_device(u32::MAX).is_none());
+    }
+}
