@@ -82,27 +82,28 @@ class Fib:
     def kind(self, route):
         return route.kind if route.object is None or self.nexthops(route) else "blackhole"
 
-    def in_table(self, table, flow, on_device):
+    def in_table(self, table, flow, on_device, replying):
         """The longest prefix that has a nexthop on the device that the flow is bound to.
 
         What rejects has no device; only with `on_device` that matters, unless it is a nexthop
-        object."""
+        object. What is local is on any device to who is `replying`."""
         return min((route for route in self.tables.get((flow.dst.version, table), ())
                     if flow.dst in route.prefix
                     and (not route.source or flow.src is not None and flow.src in route.source)
                     and (not flow.oif
                          or self.kind(route) in (*REJECTS, "throw")
                          and not (on_device and route.object is None)
+                         or replying and self.kind(route) == "local"
                          or any(nexthop.dev == flow.oif for nexthop in self.nexthops(route)))),
                    key=lambda route: (-route.prefix.prefixlen,
                                       -route.source.prefixlen if route.source else 0,
                                       route.metric), default=None)
 
-    def lookup(self, flow, on_device=False):
+    def lookup(self, flow, on_device=False, replying=False):
         """The route; None where there is none, or one that rejects."""
         for rule in self.rules[flow.dst.version]:
             if rule.selects(flow):
-                route = rule.table and self.in_table(rule.table, flow, on_device)
+                route = rule.table and self.in_table(rule.table, flow, on_device, replying)
                 if not rule.table or route and self.kind(route) in REJECTS:
                     return None
                 if route and route.kind != "throw" and route.prefix.prefixlen > rule.suppress:
@@ -170,10 +171,13 @@ class Device:
         if (packet.src.is_multicast or packet.src.is_unspecified or packet.src.is_loopback
                 or str(packet.src) == "255.255.255.255"):
             return False, {"rx-drop-source"}
-        bound = self.filter == "device" or packet.src.version == 6 and packet.src.is_link_local
+        link_local = packet.src.version == 6 and packet.src.is_link_local
+        bound = self.filter == "device" or link_local
+        # An IPv4 source that is the host's own is for the stack to drop, behind the device.
         route = self.fib.lookup(Flow(
             dst=packet.src, src=packet.dst, sport=packet.dport, dport=packet.sport,
-            dscp=packet.dscp, oif=self.name if bound else None))
+            dscp=packet.dscp, oif=self.name if bound else None),
+            replying=packet.src.version == 6 and not link_local)
         if not route or self.fib.kind(route) != "unicast":
             return False, {"rx-drop-noroute"}
         found = [self.resolve(nexthop, packet.src) for nexthop in self.nexthops_here(route)]

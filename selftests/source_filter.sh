@@ -126,6 +126,20 @@ other_devices()
 	check ip_hub link del other
 }
 
+# No peer has an address of the hub, wherever the hub has it. (For IPv4 the stack
+# itself drops that, behind the device.)
+own_elsewhere()
+{
+	family 6
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub address add 2001:db8::1/64 dev other nodad
+	check ip_hub -6 route add default dev hub via-wgpeer "${KEY[2]}"
+	check_source 2001:db8::1 rx-drop-noroute none
+	check ip_hub link del other
+	check_source 2001:db8::1 rx-wgpeer p2
+}
+
 link_local()
 {
 	hub_addr=fe80::fe
@@ -133,6 +147,12 @@ link_local()
 	check_source fe80::77 rx-drop-peer none
 	check ip_hub route add fe80::77/128 dev hub via-wgpeer "${KEY[3]}"
 	check_source fe80::77 rx-wgpeer p3
+	# Each device has its own: one of another device is no other's.
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub address add fe80::77/64 dev other nodad
+	check_source fe80::77 rx-wgpeer p3
+	check ip_hub link del other
 }
 
 for f in 4 6; do
@@ -144,6 +164,7 @@ for f in 4 6; do
 	test_add "IPv$f: sources that no reply could go to" martian $f
 	test_add "IPv$f: routes through other devices do not count" other_devices $f
 done
+test_add "IPv6: the hub's own address on another device" own_elsewhere
 test_add "IPv6: link-local sources" link_local
 
 setup_hub 3

@@ -152,23 +152,53 @@ wgvia_fib6_next_sibling(struct fib6_info *first, struct fib6_info *f6i)
 	return list_entry(next, struct fib6_info, fib6_siblings);
 }
 
-/* Rules that match ports need to see the packet's, swapped for its reply */
-static inline void wgvia_fib4_dissect(struct net *net, struct sk_buff *skb,
-				      struct flowi4 *fl4, bool reply)
+/* Rules that match ports need to see the packet's, swapped for its reply. The
+ * kernel's own early dissection is for forwarded packets, and not done for rules
+ * with "iif lo", which what the host sends itself has to obey.
+ */
+static inline bool wgvia_rules_match_ports(const struct fib_rules_ops *ops)
 {
-	struct flow_keys keys;
+	struct fib_rule *rule;
 
-	if (fib4_rules_early_flow_dissect(net, skb, fl4, &keys) && reply)
-		swap(fl4->fl4_sport, fl4->fl4_dport);
+	list_for_each_entry_rcu(rule, &ops->rules_list, list) {
+		if (rule->ip_proto || fib_rule_port_range_set(&rule->sport_range) ||
+		    fib_rule_port_range_set(&rule->dport_range))
+			return true;
+	}
+	return false;
 }
 
-static inline void wgvia_fib6_dissect(struct net *net, struct sk_buff *skb,
+static inline void wgvia_dissect(struct net *net, const struct sk_buff *skb,
+				 bool reply, struct flowi_common *common,
+				 union flowi_uli *uli)
+{
+	struct flow_keys keys = {};
+
+	__skb_flow_dissect(net, skb, &flow_keys_dissector, &keys, NULL, 0, 0, 0,
+			   FLOW_DISSECTOR_F_STOP_AT_ENCAP);
+	common->flowic_proto = keys.basic.ip_proto;
+	uli->ports.sport = reply ? keys.ports.dst : keys.ports.src;
+	uli->ports.dport = reply ? keys.ports.src : keys.ports.dst;
+}
+
+static inline void wgvia_fib4_dissect(struct net *net, const struct sk_buff *skb,
+				      struct flowi4 *fl4, bool reply)
+{
+#ifdef CONFIG_IP_MULTIPLE_TABLES
+	if (net->ipv4.fib_has_custom_rules &&
+	    wgvia_rules_match_ports(net->ipv4.rules_ops))
+		wgvia_dissect(net, skb, reply, &fl4->__fl_common, &fl4->uli);
+#endif
+}
+
+static inline void wgvia_fib6_dissect(struct net *net, const struct sk_buff *skb,
 				      struct flowi6 *fl6, bool reply)
 {
-	struct flow_keys keys;
-
-	if (fib6_rules_early_flow_dissect(net, skb, fl6, &keys) && reply)
-		swap(fl6->fl6_sport, fl6->fl6_dport);
+#ifdef CONFIG_IPV6_MULTIPLE_TABLES
+	if (net->ipv6.fib6_has_custom_rules &&
+	    wgvia_rules_match_ports(net->ipv6.fib6_rules_ops))
+		wgvia_dissect(net, skb, reply, &fl6->__fl_common, &fl6->uli);
+#endif
 }
 
 /* Per-CPU counters by number: bindgen knows no address spaces */

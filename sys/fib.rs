@@ -157,6 +157,12 @@ impl<'a> Flow<'a> {
             (0, 0)
         };
         flags |= bindings::RT6_LOOKUP_F_AS_DST | bindings::RT6_LOOKUP_F_REJECT;
+        // Who has an address of this host as its source lies, whichever device it is on; for IPv4
+        // the stack sees to that. Each device has its own link-local addresses.
+        let is_reply = matches!(self.packet, Some((_, Direction::Reply)));
+        if is_reply && !destination.is_unicast_link_local() {
+            flags |= bindings::RT6_LOOKUP_F_LOCAL;
+        }
         let mut flow = bindings::flowi6 {
             __fl_common: self.common(oif),
             daddr: addr::to_in6(destination),
