@@ -438,6 +438,9 @@ def main():
                               wgpeer(), ("add", "replace"), kind))
                 tests.append((f"{f.name}: {what} route with a device and a key", refused, f,
                               WITH_TYPE[f.name], oif + wgpeer(), ("add", "replace"), kind))
+                tests.append((f"{f.name}: {what} route with a key in a nexthop", refused, f,
+                              WITH_TYPE[f.name], multipath(nexthop(routes.hub, wgpeer())),
+                              ("add", "replace"), kind))
             tests.append((f"{f.name}: del of a key that no route has", not_deleted, f))
         tests.append(("a good group of nexthop objects", object_accepted, None,
                       attr(NHA_GROUP, member(4, 65534) + member(6))))

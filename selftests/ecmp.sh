@@ -182,6 +182,12 @@ ipv6_half_done()
 	check_eq "nexthops after replace" K1 "$(peers 6)"
 	check_show "nexthops" .nexthops 1
 	check_send p1 hub "$addr"
+	# What is rolled back is what was added, not an older one with the same key.
+	check ip_hub route append "$prefix" via "$gateway" dev hub via-wgpeer "${KEY[2]}"
+	check_fails "RTNETLINK answers: File exists" ip_hub route append "$prefix" \
+		nexthop dev hub via-wgpeer "${KEY[2]}" nexthop dev hub via-wgpeer "${KEY[1]}"
+	check_eq "nexthops after the second append" "K1 K2" "$(peers 6)"
+	check_show "nexthops" .nexthops 2
 }
 
 for f in 4 6; do

@@ -100,6 +100,8 @@ strict_multipath()
 # rules FILTER FAMILY: the rules for the packet of a reply are obeyed
 rules()
 {
+	local selector
+
 	family "$2"
 	set_filter "$1"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
@@ -131,6 +133,23 @@ rules()
 	check rule add not fwmark 1 table 100 pref 100
 	check_source "$addr" rx-wgpeer p3
 	check rule del not fwmark 1 table 100 pref 100
+
+	# It has the ports the other way round; both are the same here.
+	for selector in "ipproto udp" "sport 4747" "dport 4747" "iif lo ipproto udp sport 4747"; do
+		# shellcheck disable=SC2086 # words
+		check rule add $selector table 100 pref 100
+		check_source "$addr" rx-wgpeer p3
+		# shellcheck disable=SC2086
+		check rule del $selector table 100 pref 100
+		check_source "$addr" rx-wgpeer p2
+	done
+	for selector in "ipproto tcp" "iif lo dport 4748" "iif lo ipproto tcp"; do
+		# shellcheck disable=SC2086
+		check rule add $selector table 100 pref 100
+		check_source "$addr" rx-wgpeer p2
+		# shellcheck disable=SC2086
+		check rule del $selector table 100 pref 100
+	done
 
 	check rule add to "$prefix" blackhole pref 100
 	check_source "$addr" rx-drop-noroute none
@@ -171,6 +190,27 @@ wg_quick()
 	check_source "$nobodys" rx-wgpeer p2
 	check_source "$addr" rx-wgpeer p3
 	check in_hub wg set hub fwmark 0
+}
+
+# A route that rejects is not suppressed: there is no reply, whatever comes after.
+suppressed_reject()
+{
+	local nobodys=198.51.100.1 type
+
+	family "$1"
+	[[ $1 == 4 ]] || nobodys=2001:db8::1
+	check ip_hub "-$f" route add default dev hub via-wgpeer "${KEY[2]}" table 100
+	check rule add table main suppress_prefixlength 0 pref 100
+	check rule add table 100 pref 101
+	for type in blackhole unreachable prohibit; do
+		check_source "$nobodys" rx-wgpeer p2
+		check ip_hub "-$f" route add "$type" default
+		check_source "$nobodys" rx-drop-noroute none
+		set_filter device
+		check_source "$nobodys" rx-drop-noroute none
+		set_filter strict
+		check ip_hub "-$f" route del "$type" default
+	done
 }
 
 # The kernel's own filter, beside ours: neither undoes the other.
@@ -235,6 +275,7 @@ for f in 4 6; do
 	test_add "IPv$f: device: rules" rules device $f
 	test_add "IPv$f: strict: throw routes" throw $f
 	test_add "IPv$f: strict and device: the rules of wg-quick" wg_quick $f
+	test_add "IPv$f: strict and device: suppressing rules and rejecting routes" suppressed_reject $f
 	test_add "IPv$f: none" none $f
 done
 test_add "IPv4: rp_filter beside ours" rp_filter

@@ -109,6 +109,12 @@ packet_socket_rules()
 	check ip_hub "-$f" rule add from "$hub_addr" table 100 pref 100 proto boot
 	check_forge p3 hub hub "$hub_addr" "$addr"
 	check_forge p2 hub hub "$peer3" "$addr"
+	check ip_hub "-$f" rule del pref 100
+	check ip_hub "-$f" rule add iif lo ipproto udp dport 4747 table 100 pref 100 proto boot
+	check_forge p3 hub hub "$hub_addr" "$addr"
+	check ip_hub "-$f" rule del pref 100
+	check ip_hub "-$f" rule add iif lo ipproto udp dport 4748 table 100 pref 100 proto boot
+	check_forge p2 hub hub "$hub_addr" "$addr"
 }
 
 redirect_start()
