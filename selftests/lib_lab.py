@@ -285,9 +285,10 @@ class Lab:
     def show():
         return json.loads(run("wgvia", "show", "-j", DEVICE))[0]
 
-    def counters(self):
+    @staticmethod
+    def counters():
         return {name.replace("_", "-"): value
-                for name, value in self.show()["counters"].items()}
+                for name, value in Lab.show()["counters"].items()}
 
     @staticmethod
     def receive_errors():
