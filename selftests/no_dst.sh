@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Packets that come to the device without a route of it (packet sockets, tc) get
-# a lookup of their own, and those of connected sockets follow each change.
+# Packets that come to the device without a route of it (packet sockets, redirects
+# by tc, BPF and nftables, a bond) get a lookup of their own. Those whose route is
+# kept by a socket, a tunnel or a flow table follow each change.
 
 # shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -161,6 +162,103 @@ redirect_mark()
 	redirect_stop
 }
 
+# bpf HELPER FAMILY: the same by a BPF program. Only bpf_redirect_neigh() looks the
+# route up, and finds none itself.
+bpf()
+{
+	local pid ready fd
+
+	family "$2"
+	exec {fd}< <(exec nsenter --net="/run/netns/$hub" "$selftests/lib_redirect.py" "$1" lan hub 2>&1)
+	pid=$!
+	read -r -t 20 -u "$fd" ready
+	check_eq "lib_redirect.py $1" ready "$ready"
+	every_way lan hub "$lan_addr"
+	if [[ $1 == redirect ]]; then
+		reset_hub
+		not_sent lan hub "$lan_addr" dropped
+	fi
+	exec {fd}<&-
+	kill "$pid"
+	wait "$pid" 2>/dev/null
+}
+
+# nftables can leave out the route too. It wants the address of a next hop, of
+# which a device without neighbours makes nothing.
+nft_fwd()
+{
+	local ip=ip
+
+	family "$1"
+	[[ $f == 4 ]] || ip=ip6
+	cat >"$TMP/nft" <<-END
+		table netdev no_dst {
+			chain lan {
+				type filter hook ingress device lan priority 0
+				udp dport 4747 fwd $ip to $nobodys device hub
+			}
+		}
+	END
+	check in_hub nft -f "$TMP/nft"
+	every_way lan hub "$lan_addr"
+	reset_hub
+	not_sent lan hub "$lan_addr" dropped
+	check in_hub nft delete table netdev no_dst
+}
+
+# What a bond sends was routed to the bond.
+bond()
+{
+	family "$1"
+	check ip_hub link set hub down
+	check ip_hub link add bond type bond mode active-backup miimon 100
+	check ip_hub link set hub master bond
+	check ip_hub link set bond up
+	busywait bond_sends || fail "the bond has no active device"
+	[[ $f == 4 ]] || check ip_hub address add fd00::fe/64 dev hub
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
+	check ip_hub route add "$prefix" dev bond src "$hub_addr"
+	check ip_hub route add "$all" dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_send p2 hub "$addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check_counters tx-wgpeer=1 rx-wgpeer=1 rx-drop-peer=1
+	check ip_hub route replace "$all" dev hub via-wgpeer "${KEY[3]}"
+	check_send p3 hub "$addr"
+	check ip_hub route del "$all" dev hub
+	count_from_now
+	check_send ENOKEY hub "$addr"
+	check_counters tx-drop-noroute=1
+	check ip_hub link del bond
+	check ip_hub link del hub
+	add_hub_device
+	set_mode "$MODE"
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
+}
+
+bond_sends()
+{
+	[[ $(ip_hub -j -d link show bond | jq -r '.[0].linkinfo.info_data.active_slave') == hub ]]
+}
+
+# What wants Ethernet below does not take the device.
+not_ethernet()
+{
+	check ip_hub link add bridge type bridge
+	check_fails "RTNETLINK answers: Invalid argument" ip_hub link set hub master bridge
+	check ip_hub link del bridge
+	check_fails "RTNETLINK answers: Invalid argument" \
+		ip_hub link add link hub name above type macsec
+	check_fails "RTNETLINK answers: Invalid argument" \
+		ip_hub link add link hub name above type macvlan
+	check_fails "Error: 8021q: VLANs not supported on device." \
+		ip_hub link add link hub name above type vlan id 5
+	check_eq "devices on top" "" "$(ip_hub -br link show | grep -E '^(above|bridge)')"
+}
+
 # A packet that was routed to another device has a dst, and not one of ours.
 redirect_egress()
 {
@@ -252,9 +350,14 @@ for f in 4 6; do
 	test_add "IPv$f: tc redirect: no way" redirect_not_sent $f
 	test_add "IPv$f: tc redirect: rules for the mark" redirect_mark $f
 	test_add "IPv$f: tc redirect of what was routed elsewhere" redirect_egress $f
+	test_add "IPv$f: bpf_redirect: every way to a peer, and none" bpf redirect $f
+	test_add "IPv$f: bpf_redirect_neigh: every way to a peer" bpf redirect_neigh $f
+	test_add "IPv$f: nftables fwd: every way to a peer, and none" nft_fwd $f
+	test_add "IPv$f: a bond" bond $f
 	test_add "IPv$f: a connected UDP socket follows the routes" connected_udp $f
 	test_add "IPv$f: a TCP connection follows the routes" connected_tcp $f
 done
+test_add "bridge, MACsec, macvlan, VLAN: not on this device" not_ethernet
 
 setup_hub 3 lan
 set_mode $MODE
