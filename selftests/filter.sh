@@ -134,6 +134,15 @@ rules()
 	check_source "$addr" rx-wgpeer p3
 	check rule del not fwmark 1 table 100 pref 100
 
+	# Nobody knows who will reply: to rules it is the owner of the namespace, as for
+	# all that the kernel sends without a socket.
+	check rule add uidrange 0-0 table 100 pref 100
+	check_source "$addr" rx-wgpeer p3
+	check rule del uidrange 0-0 table 100 pref 100
+	check rule add uidrange 1-4294967294 table 100 pref 100
+	check_source "$addr" rx-wgpeer p2
+	check rule del uidrange 1-4294967294 table 100 pref 100
+
 	# It has the ports the other way round; both are the same here.
 	for selector in "ipproto udp" "sport 4747" "dport 4747" "iif lo ipproto udp sport 4747"; do
 		# shellcheck disable=SC2086 # words
