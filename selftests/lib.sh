@@ -509,14 +509,14 @@ check_send()
 	check_eq "datagram sent by ${1} to ${*:2}" "$expected" "$REPLY"
 }
 
-# check_forge EXPECTED NAME DEV SRC DST: what becomes of a packet made by hand
+# check_forge EXPECTED NAME DEV SRC DST [FRAGMENT]: what becomes of a packet made by hand
 check_forge()
 {
 	local expected=$1
 	shift
 
 	forge "$@"
-	check_eq "packet sent by $1 through $2, from $3 to $4" "$expected" "$REPLY"
+	check_eq "packet sent by $1 through $2, from $3 to $4${5:+ ($5 fragment)}" "$expected" "$REPLY"
 }
 
 # check_source SOURCE COUNTER p1|p2|p3|none [DST]: what becomes of a packet from this

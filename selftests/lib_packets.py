@@ -11,11 +11,14 @@ of its output the answer:
     open SOCKET NAME DST [OPTION]...  connect a UDP socket and keep it
     again SOCKET                      a datagram from that socket
     close SOCKET
-    forge NAME DEV SRC DST            a packet made by hand, from a packet socket,
+    forge NAME DEV SRC DST [FRAGMENT] a packet made by hand, from a packet socket,
                                       which knows neither addresses nor routes
     spread COUNT NAME DST [OPTION]... COUNT datagrams, each of another socket
+    large COUNT NAME DST [OPTION]...  COUNT datagrams, sent as one packet (GSO)
 
-OPTION is src=ADDRESS, mark=NUMBER, tos=NUMBER or dev=DEVICE.
+OPTION is src=ADDRESS, mark=NUMBER, tos=NUMBER or dev=DEVICE. FRAGMENT is first
+or later: the packet says so of itself. In either there are ports to be seen in
+the place where a whole packet has its own.
 
 The answer to those that send is where the packet was received (before anything
 in that namespace could drop it): the names, joined by commas. What comes in at a
@@ -28,7 +31,7 @@ is what became of it:
                  peer may not send, or (forge) one that it could not send itself
     nobody       nothing of all this for longer than a packet can take
 
-"spread" answers with NAME=COUNT...
+"spread" and "large" answer with NAME=COUNT...
 """
 
 import collections
@@ -50,6 +53,7 @@ TIMEOUT = 10.0
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 SO_ATTACH_FILTER = 26
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+UDP_SEGMENT, SEGMENT = 103, 1200
 IP_RECVERR, IPV6_RECVERR, IPV6_TCLASS = 11, 25, 67
 SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6 = 2, 3
 
@@ -59,17 +63,22 @@ FILTER = (
     (0x54, 0, 0, 0xF0),
     (0x15, 0, 5, 0x40),     # IPv4, or to 8
     (0x30, 0, 0, 9),
-    (0x15, 0, 9, 17),       # UDP, or to 14
+    (0x15, 0, 14, 17),      # UDP, or to 19
     (0xB1, 0, 0, 0),
     (0x48, 0, 0, 2),
-    (0x15, 5, 6, PORT),     # to 13 or 14
-    (0x15, 0, 5, 0x60),     # 8: IPv6, or to 14
+    (0x15, 10, 11, PORT),   # to 18 or 19
+    (0x15, 0, 10, 0x60),    # 8: IPv6, or to 19
     (0x30, 0, 0, 6),
-    (0x15, 0, 3, 17),       # UDP, or to 14
+    (0x15, 0, 2, 17),       # UDP, or to 13
     (0x28, 0, 0, 42),
-    (0x15, 0, 1, PORT),
-    (0x06, 0, 0, 0x40000),  # 13: take it
-    (0x06, 0, 0, 0),        # 14: leave it
+    (0x15, 5, 6, PORT),     # to 18 or 19
+    (0x15, 0, 5, 44),       # 13: a fragment, or to 19
+    (0x30, 0, 0, 40),
+    (0x15, 0, 3, 17),       # of UDP, or to 19
+    (0x28, 0, 0, 50),
+    (0x15, 0, 1, PORT),     # or to 19
+    (0x06, 0, 0, 0x40000),  # 18: take it
+    (0x06, 0, 0, 0),        # 19: leave it
 )
 
 
@@ -87,14 +96,19 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
-def forged(src, dst, payload):
-    """A whole IP packet with a UDP datagram in it."""
+def forged(src, dst, payload, fragment=None):
+    """A whole IP packet with a UDP datagram in it, or one that says that it is a fragment."""
     length = 8 + len(payload)
     udp = struct.pack("!HHHH", PORT, PORT, length, 0)
+    # In units of 8 bytes: where it begins; and are there more?
+    offset, more = {None: (0, 0), "first": (0, 1), "later": (100, 1)}[fragment]
     if src.version == 4:
-        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 0, 0, 64, 17, 0,
-                             src.packed, dst.packed)
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 1, more << 13 | offset, 64, 17,
+                             0, src.packed, dst.packed)
         header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
+    elif fragment:
+        header = struct.pack("!IHBB16s16s", 6 << 28, 8 + length, 44, 64, src.packed, dst.packed)
+        header += struct.pack("!BBHI", 17, 0, offset << 3 | more, 1)
     else:
         header = struct.pack("!IHBB16s16s", 6 << 28, length, 17, 64, src.packed, dst.packed)
         pseudo = src.packed + dst.packed + struct.pack("!II", length, 17)
@@ -143,16 +157,18 @@ class Packets:
                 sent += int(fields[10])
         return received, sent
 
-    def received(self, payload):
-        """The names of those that have received it by now."""
-        found = []
+    def arrivals(self, payload):
+        """The name of who has received it by now, for each packet that ends with it."""
         for sock, name in self.listeners.items():
             with contextlib.suppress(BlockingIOError):
                 while True:
                     data, address = sock.recvfrom(4096)
-                    if data.endswith(payload) and address[0] != "lan" and name not in found:
-                        found.append(name)
-        return found
+                    if data.endswith(payload) and address[0] != "lan":
+                        yield name
+
+    def received(self, payload):
+        """The names of those that have received it by now."""
+        return list(dict.fromkeys(self.arrivals(payload)))
 
     def fate(self, payload, before, sender=None):
         """Wait until it is known what became of a packet."""
@@ -233,7 +249,7 @@ class Packets:
         self.kept.pop(key).close()
         return "closed"
 
-    def forge(self, name, dev, src, dst):
+    def forge(self, name, dev, src, dst, fragment=None):
         src, dst = ipaddress.ip_address(src), ipaddress.ip_address(dst)
         payload = self.payload()
         protocol = ETH_P_IPV6 if src.version == 6 else ETH_P_IP
@@ -243,7 +259,8 @@ class Packets:
             before = self.errors()
             try:
                 # An address of nobody, for Ethernet; WireGuard has none.
-                sock.sendto(forged(src, dst, payload), (dev, protocol, 0, 0, b"\2\0\0\0\0\0"))
+                sock.sendto(forged(src, dst, payload, fragment),
+                            (dev, protocol, 0, 0, b"\2\0\0\0\0\0"))
             except OSError as err:
                 return errno.errorcode[err.errno]
             return self.fate(payload, before)
@@ -252,9 +269,22 @@ class Packets:
         fates = collections.Counter(self.send(*args) for _ in range(int(count)))
         return " ".join(f"{fate}={fates[fate]}" for fate in sorted(fates))
 
+    def large(self, count, *args):
+        payload = self.payload()
+        fates = collections.Counter()
+        deadline = time.monotonic() + TIMEOUT
+        with self.socket(*args) as sock:
+            sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, SEGMENT)
+            sock.send((bytes(SEGMENT - len(payload)) + payload) * int(count))
+            while fates.total() < int(count) and time.monotonic() < deadline:
+                select.select(self.listeners, (), (), 0.01)
+                fates.update(self.arrivals(payload))
+        return " ".join(f"{fate}={fates[fate]}" for fate in sorted(fates)) or "nobody"
+
     def command(self, verb, *args):
         commands = {"send": self.send, "open": self.open, "again": self.again,
-                    "close": self.close, "forge": self.forge, "spread": self.spread}
+                    "close": self.close, "forge": self.forge, "spread": self.spread,
+                    "large": self.large}
         self.received(b"")
         try:
             return commands[verb](*args)
