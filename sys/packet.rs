@@ -146,7 +146,7 @@ impl<'p> Packet<'p> {
     /// packet's dst.
     ///
     /// [`None`] if there is no dst, or it is one of another device or protocol, as when a packet
-    /// socket, a redirect or a bridge sent the packet.
+    /// socket, a redirect or a bond sent the packet.
     pub(crate) fn nexthop(&self, dev: &NetDevice) -> Option<Nexthop<'p>> {
         // SAFETY: Valid by the type invariants; the dst is kept by the packet or by RCU.
         let dst = unsafe { bindings::wgvia_skb_dst(self.as_ptr()) };
