@@ -1,0 +1,222 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tunnels over the device, with bridges and MACsec on them, and flow tables: each
+# keeps a dst of its own for many packets, and follows the routes all the same.
+
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+MODE=on
+
+# Peers 2 and 3 are at the other end of a tunnel with the same address, so that
+# the route alone says which of them it is. Inside, each has its own.
+family()
+{
+	f=$1
+	if [[ $1 == 4 ]]; then
+		hub_addr=10.0.0.254 prefix=10.1.0.0/16 addr=10.1.0.1 host=10.1.0.1/32
+		prefix2=10.2.0.0/16 host2=10.2.0.1/32 url2=10.2.0.1
+	else
+		hub_addr=fd00::fe prefix=fd01::/48 addr=fd01::1 host=fd01::1/128
+		prefix2=fd02::/48 host2=fd02::1/128 url2="[fd02::1]"
+	fi
+}
+
+mac() { printf '02:00:00:00:00:%02x' "$1"; }
+
+# The words for a tunnel between two addresses
+tunnel()
+{
+	case $1$f in
+	gretap4) echo "type gretap local $2 remote $3" ;;
+	gretap6) echo "type ip6gretap local $2 remote $3" ;;
+	vxlan*) echo "type vxlan id 5 dstport 4789 local $2 remote $3" ;;
+	esac
+}
+
+# tunnel_start KIND: with a bridge on it in the hub
+tunnel_start()
+{
+	local i ns
+
+	# shellcheck disable=SC2046 # words
+	check ip_hub link add tunnel address "$(mac 254)" $(tunnel "$1" "$hub_addr" "$addr")
+	ip_hub -batch - <<-END
+		link add bridge type bridge
+		link set tunnel master bridge
+		link set tunnel up
+		link set bridge up
+		address add 172.16.0.254/24 dev bridge
+	END
+	for i in 2 3; do
+		ns=p$i
+		ip -n "${!ns}" address add "$host" dev lo
+		# shellcheck disable=SC2046 # words
+		check ip -n "${!ns}" link add tunnel address "$(mac "$i")" \
+			$(tunnel "$1" "$addr" "$hub_addr")
+		ip -n "${!ns}" -batch - <<-END
+			link set tunnel up
+			address add 172.16.0.$i/24 dev tunnel
+		END
+	done
+}
+
+tunnel_stop()
+{
+	local i ns
+
+	check ip_hub link del tunnel
+	check ip_hub link del bridge
+	for i in 2 3; do
+		ns=p$i
+		check ip -n "${!ns}" link del tunnel
+		ip -n "${!ns}" address del "$host" dev lo
+	done
+}
+
+# The peer that answers inside of the tunnel; the other one gets nothing.
+check_answer()
+{
+	local i
+
+	for i in 2 3; do
+		if in_hub ping -n -c 1 -W "$([[ $i == "$2" ]] && echo 5 || echo 0.3)" "$1.$i" >/dev/null; then
+			[[ $i == "$2" ]] || fail "peer $i answers, and not $2 alone"
+		else
+			[[ $i != "$2" ]] || fail "peer $i does not answer"
+		fi
+	done
+}
+
+# follows NET: the tunnel that carries this network goes where the route says
+follows()
+{
+	count_from_now
+	check_answer "$1" 2
+	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check_answer "$1" 3
+	check_eq "packets sent by another way" 0 \
+		"$(($(other_ways) - $(jq '.[0]'"$OTHER_WAYS" <<<"$COUNTED")))"
+	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check_answer "$1" 2
+}
+
+OTHER_WAYS='| [.counters | to_entries[] | select((.key | startswith("tx")) and .key != "tx_wgpeer").value] | add'
+other_ways() { in_hub wgvia show -j hub | jq ".[0]$OTHER_WAYS"; }
+
+bridge()
+{
+	family "$2"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	tunnel_start "$1"
+	follows 172.16.0
+	tunnel_stop
+}
+
+# macsec_start N OTHER...: a device with keys for itself and for others
+macsec_start()
+{
+	local n=$1 other ip=(ip)
+	shift
+
+	local ns=p$n
+	[[ $n == 254 ]] && ns=hub
+	ip+=(-n "${!ns}")
+	check "${ip[@]}" link add link tunnel name macsec type macsec port 1 encrypt on
+	check "${ip[@]}" macsec add macsec tx sa 0 pn 1 on key 00 "$(printf '%032x' "$n")"
+	for other in "$@"; do
+		check "${ip[@]}" macsec add macsec rx port 1 address "$(mac "$other")"
+		check "${ip[@]}" macsec add macsec rx port 1 address "$(mac "$other")" \
+			sa 0 pn 1 on key 00 "$(printf '%032x' "$other")"
+	done
+	check "${ip[@]}" link set macsec up
+	check "${ip[@]}" address add "172.17.0.$n/24" dev macsec
+}
+
+macsec()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	tunnel_start gretap
+	check ip_hub link set tunnel nomaster
+	macsec_start 254 2 3
+	macsec_start 2 254
+	macsec_start 3 254
+	follows 172.17.0
+	tunnel_stop
+}
+
+answered() { [[ $(cat "$TMP/answer" 2>/dev/null) == *"$1"* ]]; }
+
+offloaded()
+{
+	[[ $(in_hub conntrack -L -f "ipv$f" -p tcp --dport 5202 2>/dev/null) == *OFFLOAD* ]]
+}
+
+# The packets of a forwarded connection go from device to device past the FIB.
+# Peer 3 does not answer: the connection waits until the route is back.
+flow_table()
+{
+	local server client before
+
+	family "$1"
+	cat >"$TMP/nft" <<-END
+		table inet flows {
+			flowtable fast {
+				hook ingress priority 0
+				devices = { lan, hub }
+			}
+			chain forward {
+				type filter hook forward priority 0
+				tcp dport 5202 ct state established flow add @fast
+			}
+		}
+	END
+	check in_hub nft -f "$TMP/nft"
+	check ip_hub route add "$prefix2" dev hub via-wgpeer "${KEY[2]}"
+	check in_peer 2 ip address add "$host2" dev lo
+	nsenter --net="/run/netns/$p2" socat TCP6-LISTEN:5202,ipv6only=0 PIPE &
+	server=$!
+	busywait listens p2 5202 || fail "no server"
+	mkfifo "$TMP/fifo"
+	nsenter --net="/run/netns/$lan" socat - "TCP:$url2:5202" <"$TMP/fifo" >"$TMP/answer" &
+	client=$!
+	exec 9>"$TMP/fifo"
+	echo one >&9
+	busywait answered one || fail "no answer before the change"
+	busywait offloaded || fail "the connection is not in the flow table"
+	count_from_now
+	echo two >&9
+	busywait answered two || fail "no answer through the flow table"
+	offloaded || fail "the connection has left the flow table"
+	[[ $(show .counters.tx_wgpeer) -gt $(jq '.[0].counters.tx_wgpeer' <<<"$COUNTED") ]] ||
+		fail "packets of the flow table are not counted"
+
+	before=$(sent_to 3)
+	check ip_hub route replace "$prefix2" dev hub via-wgpeer "${KEY[3]}"
+	echo three >&9
+	busywait has_sent_to 3 "$before" || fail "the connection does not follow the route"
+	answered three && fail "an answer by the wrong peer"
+	check ip_hub route replace "$prefix2" dev hub via-wgpeer "${KEY[2]}"
+	busywait answered three || fail "no answer after the route is back"
+	exec 9>&-
+	wait "$client" || fail "the connection ends with status $?"
+	kill "$server" 2>/dev/null
+	wait "$server" 2>/dev/null
+	rm "$TMP/fifo" "$TMP/answer"
+	check in_peer 2 ip address del "$host2" dev lo
+	check in_hub nft delete table inet flows
+}
+
+for f in 4 6; do
+	test_add "IPv$f: a bridge on GRE follows the route" bridge gretap $f
+	test_add "IPv$f: a bridge on VXLAN follows the route" bridge vxlan $f
+	test_add "IPv$f: MACsec on GRE follows the route" macsec $f
+	test_add "IPv$f: a flow table follows the route" flow_table $f
+done
+
+setup_hub 3 lan
+in_hub sysctl -qw net.ipv6.conf.hub.force_forwarding=1
+set_mode $MODE
+tests_run
