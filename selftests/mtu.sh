@@ -216,7 +216,7 @@ path_mtu_object()
 	check ip_hub nexthop del id 1
 }
 
-# All nexthops learn it, each keeps its peer.
+# Whichever nexthops learn it, each keeps its peer.
 path_mtu_multipath()
 {
 	family "$1"
