@@ -205,6 +205,9 @@ path_mtu_object()
 	learned dev hub via-wgpeer "${KEY[2]}"
 	check_eq "path" "K2 $without" "$REPLY"
 	check_send p2 hub "$far"
+	check ip_hub route replace "$far_prefix" nhid 1 mtu 1290
+	check_eq "path by a route with an MTU" "K2 1290" "$(path "$far2")"
+	check_too_big "Message too long" hub "$far2" -M "do" -s 1350
 	check ip_hub nexthop del id 1
 	ip_hub "-$f" route flush cache
 	learned via "$gateway" dev hub via-wgpeer "${KEY[2]}"
