@@ -72,6 +72,13 @@ class History:
         last = bisect.bisect_right(self.times, end)
         return frozenset().union(*self.values[max(first, 0):last])
 
+    def around(self, start, end):
+        """What it may have been from two changes before until one after, for people."""
+        first = max(bisect.bisect_right(self.times, start) - 3, 0)
+        last = bisect.bisect_right(self.times, end) + 1
+        return ", ".join(f"{time_ - start:+.4f} {sorted(map(str, values))}" for time_, values in
+                         zip(self.times[first:last], self.values[first:last]))
+
 
 class Change:
     """An operation under way."""
@@ -95,6 +102,7 @@ class World:
         self.route = [History() for _ in PREFIXES]
         self.object = [[History(), History()] for _ in PREFIXES]
         self.allowed = [History() for _ in PREFIXES]
+        # Which key of the peer the hub has; None is none.
         self.present = {n: History(0) for n in self.numbers}
         self.inactive = History(True)
         self.unfiltered = History(False)
@@ -116,7 +124,7 @@ class World:
         to_hub = packet.direction == traffic.TO_HUB
         if to_hub and True in self.unfiltered.between(*span):
             return True
-        keys = self.present[packet.peer].between(*span)
+        keys = self.present[packet.peer].between(*span) - {None}
         allowed = packet.peer in self.allowed[packet.prefix].between(*span)
         if not keys:
             return False
@@ -132,6 +140,17 @@ class World:
                 atoms.add(atom)
         return (any(("key", packet.peer, key) in atoms for key in keys) or
                 ("gateway", packet.peer) in atoms or allowed and ("onlink",) in atoms)
+
+    def explain(self, packet):
+        """Lines on what the packet met, with the seconds since it was sent."""
+        histories = {"inactive": self.inactive, "unfiltered": self.unfiltered,
+                     "key of the peer": self.present[packet.peer],
+                     "AllowedIPs": self.allowed[packet.prefix], "route": self.route[packet.prefix],
+                     "object 0": self.object[packet.prefix][0],
+                     "object 1": self.object[packet.prefix][1]}
+        yield f"{packet}, {packet.arrived - packet.sent:.6f} s"
+        for name, history in histories.items():
+            yield f"  {name}: {history.around(packet.sent, packet.arrived)}"
 
 
 def new_private():
@@ -186,7 +205,7 @@ class Routes(Worker):
         kind = self.random.choice(("key", "key", "key", "gateway", "other gateway"))
         if kind == "key":
             # Mostly the key that the hub has, sometimes one that it has no more.
-            have = list(self.world.present[number].now())
+            have = list(self.world.present[number].now() - {None})
             key = self.random.choice(have + have + [0, 1])
             return ("key", number, key), via_key(self.world.public[number][key])
         v6 = ":" in prefix or kind == "other gateway"
@@ -279,7 +298,7 @@ class Peers(Worker):
 
     def remove(self, number):
         present = self.world.present[number]
-        with present.change() as change:
+        with present.change(None) as change:
             # An unknown one is not removed twice: the union holds both.
             errors = [self.control.wg_set("hub", peer(key, control.WGPEER_F_REMOVE_ME |
                                                       control.WGPEER_F_UPDATE_ONLY))
@@ -298,7 +317,7 @@ class Peers(Worker):
             keys = self.world.present[number].now()
             prefix = self.random.randrange(len(PREFIXES))
             # An update of a peer that is not there succeeds and moves nothing.
-            if len(keys) != 1:
+            if len(keys) != 1 or None in keys:
                 return
             key, = keys
             with self.world.allowed[prefix].change(number) as change:
@@ -309,11 +328,11 @@ class Peers(Worker):
     def add_all(self):
         """For a new device: all the peers, and the AllowedIPs that they had."""
         for number in self.world.numbers:
-            key = next(iter(self.world.present[number].now()), 0)
+            key = next(iter(self.world.present[number].now() - {None}), 0)
             self.add(number, key)
         for prefix, history in zip(PREFIXES, self.world.allowed):
             for number in list(history.now())[:1]:
-                key = next(iter(self.world.present[number].now()))
+                key = next(iter(self.world.present[number].now() - {None}))
                 self.control.wg_set("hub", peer(self.world.public[number][key],
                                                 control.WGPEER_F_UPDATE_ONLY, allowed=[prefix]))
 
@@ -547,7 +566,7 @@ def main():
     print(f"# packets delivered and judged: {judged[traffic.TO_PEER]} to peers, "
           f"{judged[traffic.TO_HUB]} to the hub, {len(forbidden)} forbidden")
     for packet in forbidden[:20]:
-        print("#", packet, f"{packet.arrived - packet.sent:.6f} s")
+        print(*(f"# {line}" for line in world.explain(packet)), sep="\n")
 
     def workers_ran():
         ktap.check("what ended early", [], [worker.failure for worker in workers
