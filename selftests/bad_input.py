@@ -40,6 +40,7 @@ E5 = "via-wgpeer needs a WireGuard device"
 E7 = "RTA_WGPEER belongs into each nexthop of RTA_MULTIPATH"
 E8 = "lwt encapsulation type not supported"
 E9 = "Unknown lwt encapsulation type"
+E10 = "RTA_WGPEER is cut off"
 EXTRA = "Invalid nexthop configuration - extra data after nexthops"
 WITH_NHID = "Nexthop specification and nexthop id are mutually exclusive"
 WITH_TYPE = {
@@ -296,6 +297,13 @@ def cases(routes, f):
             ("key beside RTA_ENCAP", E3, encap() + wgpeer())):
         yield (f"{what} in the second nexthop of RTA_MULTIPATH", expected,
                multipath(nexthop(routes.hub, wgpeer()), nexthop(routes.hub, attributes)))
+    # IPv6 wants a gateway where it sees no key.
+    before = b"" if f is IPV4 else gateway
+    for length in 4, 16, 35:
+        yield f"key cut off after {length} bytes", E10, oif + wgpeer()[:length]
+        yield (f"key cut off after {length} bytes in a nexthop of RTA_MULTIPATH", E10,
+               multipath(nexthop(routes.hub, wgpeer()),
+                         nexthop(routes.hub, before + wgpeer()[:length])))
     nhid = attr(RTA_NH_ID, u32(4 if f is IPV4 else 6))
     yield "key beside RTA_NH_ID", WITH_NHID, nhid + wgpeer()
     yield "key beside RTA_ENCAP of its own type", E3, oif + wgpeer() + typed(64, wgpeer())
