@@ -117,6 +117,9 @@ make_flags() {
 kernel_tree() { echo "$build/kernel-$1/linux"; }
 kernel_install() { echo "$build/kernel-$1/install"; }
 
+# kernel_has NAME OPTION: is it built with CONFIG_OPTION=y?
+kernel_has() { grep -sqx "CONFIG_$2=y" "$(kernel_tree "$1")/.config"; }
+
 # The module's source files, relative to the top; not what a build of the
 # module in the tree itself (KDIR=) has left there.
 module_files() {

@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import errno
+import gzip
 import os
 import re
 import shutil
@@ -14,6 +15,18 @@ import subprocess
 import sys
 
 KSFT_PASS, KSFT_FAIL, KSFT_SKIP = 0, 1, 4
+
+
+def _slow():
+    """How many times as long what must come may take: a debug kernel is slow."""
+    try:
+        with gzip.open("/proc/config.gz", "rt", encoding="ascii") as file:
+            return 5 if "CONFIG_KASAN=y\n" in file else 1
+    except OSError:
+        return 1
+
+
+SLOW = _slow()
 
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -139,7 +152,7 @@ class Netlink:
         self.sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self.sock.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         self.sock.bind((0, 0))
-        self.sock.settimeout(20)
+        self.sock.settimeout(20 * SLOW)
         self.seq = 0
 
     def _send(self, kind, flags, payload):

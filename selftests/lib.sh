@@ -26,8 +26,12 @@ selftests=$(dirname "$(readlink -e "${BASH_SOURCE[0]}")")
 KSFT_FAIL=1
 KSFT_SKIP=4
 
+# A kernel that checks all that it does is several times as slow.
+SLOW=1
+! zcat /proc/config.gz 2>/dev/null | grep -qx CONFIG_KASAN=y || SLOW=5
+
 # How long to wait for what must come: far longer than it takes.
-WAIT_TIMEOUT_MS=20000
+WAIT_TIMEOUT_MS=$((20000 * SLOW))
 
 export LC_ALL=C
 export WG_HIDE_KEYS=never
@@ -485,7 +489,7 @@ packets_start()
 {
 	coproc PACKETS { exec "$selftests/lib_packets.py" hub "hub=$hub" "$@"; }
 	exec {packets_in}>&"${PACKETS[1]}" {packets_out}<&"${PACKETS[0]}"
-	read -r -t 60 -u "$packets_out" || bail_out "lib_packets.py does not start"
+	read -r -t $((60 * SLOW)) -u "$packets_out" || bail_out "lib_packets.py does not start"
 }
 
 # packets COMMAND...: see lib_packets.py; the answer is in $REPLY
@@ -493,7 +497,7 @@ packets()
 {
 	REPLY=
 	echo "$*" >&"$packets_in"
-	read -r -t 60 -u "$packets_out" || REPLY="lib_packets.py does not answer"
+	read -r -t $((60 * SLOW)) -u "$packets_out" || REPLY="lib_packets.py does not answer"
 }
 
 send() { packets send "$@"; }
@@ -545,7 +549,7 @@ check_ping()
 {
 	local out
 
-	out=$(in_hub ping -n -c 1 -W 5 "$@" 2>&1) || fail "ping $*: $out"
+	out=$(in_hub ping -n -c 1 -W $((5 * SLOW)) "$@" 2>&1) || fail "ping $*: $out"
 }
 
 # --- TCP -------------------------------------------------------------------
@@ -566,7 +570,7 @@ transfer_start()
 	nsenter --net="/run/netns/${!ns}" socat -u TCP6-LISTEN:5201,ipv6only=0 CREATE:"$TMP/received" &
 	TRANSFER_SERVER=$!
 	busywait listens "p$1" 5201 || fail "no server"
-	nsenter --net="/run/netns/$hub" timeout 100 socat -u OPEN:"$TMP/sent" "TCP:$dst:5201" 2>"$TMP/client" &
+	nsenter --net="/run/netns/$hub" timeout $((100 * SLOW)) socat -u OPEN:"$TMP/sent" "TCP:$dst:5201" 2>"$TMP/client" &
 	TRANSFER_CLIENT=$!
 }
 

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 
-from lib import enter_netns, netns
+from lib import SLOW, enter_netns, netns
 from model import Flow
 
 DEVICE, OTHER = "wg", "other"
@@ -33,7 +33,7 @@ DEVICE, OTHER = "wg", "other"
 OWN = {4: ipaddress.ip_address("10.0.0.254"), 6: ipaddress.ip_address("fd00::fe")}
 PORTS = (4747, 4748)                    # that packets go to
 SOCKET_PORTS, BOUND_SOCKET_PORT = (5000, 5001), 5002
-TIMEOUT = 20.0
+TIMEOUT = 20.0 * SLOW
 MAGIC = b"wgvia\0\0\0"
 PROBE = Flow(src=ipaddress.ip_address("198.51.100.1"), dst=OWN[4],
              sport=PORTS[0], dport=PORTS[0])

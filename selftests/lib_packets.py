@@ -45,10 +45,10 @@ import struct
 import sys
 import time
 
-from lib import enter_netns, netns
+from lib import SLOW, enter_netns, netns
 
 PORT = 4747
-TIMEOUT = 10.0
+TIMEOUT = 10.0 * SLOW
 
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 SO_ATTACH_FILTER = 26

@@ -63,7 +63,7 @@ no_more() { [[ -z $(more "$before") ]]; }
 scan()
 {
 	[[ -w $kmemleak ]] || return 0
-	echo scan >$kmemleak
+	echo scan >$kmemleak || echo "kmemleak has given up: see the kernel's messages"
 	sleep 6
 	echo scan >$kmemleak
 	cat $kmemleak
