@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check demo bench soak fuzz broken shell clean help
+.PHONY: all kernel check demo bench soak fuzz faults broken shell clean help
 
 all:
 	@scripts/build
@@ -47,6 +47,11 @@ soak: all
 
 fuzz: all
 	@scripts/fuzz $(MESSAGES)
+
+# What makes allocations fail is in no other kernel of ours.
+faults: KERNEL = debug
+faults: all
+	@scripts/faults
 
 broken: all
 	@scripts/broken
