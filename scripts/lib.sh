@@ -113,6 +113,10 @@ make_flags() {
 	sed -n 's/^# make: //p' "$top/configs/$1.config" "$top/configs/base.config" | head -n 1
 }
 
+# patched NAME: does the kernel NAME have our series, and so our module? Not if
+# its fragment has the line "# series: none".
+patched() { ! grep -qx '# series: none' "$top/configs/$1.config"; }
+
 # The kernel NAME: its source tree (built in place), what it installs.
 kernel_tree() { echo "$build/kernel-$1/linux"; }
 kernel_install() { echo "$build/kernel-$1/install"; }
