@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check demo bench soak fuzz faults broken shell clean help
+.PHONY: all kernel check demo bench soak fuzz faults broken suites shell clean help
 
 all:
 	@scripts/build
@@ -55,6 +55,11 @@ faults: all
 
 broken: all
 	@scripts/broken
+
+suites:
+	@scripts/build --kernel base
+	@scripts/build --kernel stock
+	@scripts/suites $(SUITES)
 
 shell: all
 	@scripts/vm
