@@ -593,6 +593,47 @@ transfer_end()
 	rm -f "$TMP/sent" "$TMP/received"
 }
 
+# talk_start NAME URL: a TCP connection from the namespace to peer 2, which answers
+# with what it is told
+talk_start()
+{
+	nsenter --net="/run/netns/$p2" socat TCP6-LISTEN:5202,ipv6only=0 PIPE &
+	TALK_SERVER=$!
+	busywait listens p2 5202 || fail "no server"
+	mkfifo "$TMP/fifo"
+	nsenter --net="/run/netns/${!1}" socat - "TCP:$2:5202" <"$TMP/fifo" >"$TMP/answer" &
+	TALK_CLIENT=$!
+	exec {talk}>"$TMP/fifo"
+}
+
+tell() { echo "$1" >&"$talk"; }
+
+answered() { [[ $(cat "$TMP/answer" 2>/dev/null) == *"$1"* ]]; }
+
+# check_talk_follows PREFIX WORD: the connection goes to peer 3 when the route does,
+# which does not answer: it waits until the route is back.
+check_talk_follows()
+{
+	local before
+
+	before=$(sent_to 3)
+	check ip_hub route replace "$1" dev hub via-wgpeer "${KEY[3]}"
+	tell "$2"
+	busywait has_sent_to 3 "$before" || fail "the connection does not follow the route"
+	answered "$2" && fail "an answer by the wrong peer"
+	check ip_hub route replace "$1" dev hub via-wgpeer "${KEY[2]}"
+	busywait answered "$2" || fail "no answer after the route is back"
+}
+
+talk_end()
+{
+	exec {talk}>&-
+	wait "$TALK_CLIENT" || fail "the connection ends with status $?"
+	kill "$TALK_SERVER" 2>/dev/null
+	wait "$TALK_SERVER" 2>/dev/null
+	rm "$TMP/fifo" "$TMP/answer"
+}
+
 # sent_to PEER: bytes
 sent_to()
 {

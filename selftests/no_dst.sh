@@ -301,12 +301,9 @@ connected_udp()
 	packets close s
 }
 
-answered() { [[ $(cat "$TMP/answer" 2>/dev/null) == *"$1"* ]]; }
-
-# Peer 3 does not answer: the connection waits until the route is back.
 connected_tcp()
 {
-	local server client before host url
+	local host url
 
 	family "$1"
 	if [[ $f == 4 ]]; then
@@ -316,28 +313,11 @@ connected_tcp()
 	fi
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check in_peer 2 ip address add "$host" dev lo
-	nsenter --net="/run/netns/$p2" socat TCP6-LISTEN:5202,ipv6only=0 PIPE &
-	server=$!
-	busywait listens p2 5202 || fail "no server"
-	mkfifo "$TMP/fifo"
-	nsenter --net="/run/netns/$hub" socat - "TCP:$url:5202" <"$TMP/fifo" >"$TMP/answer" &
-	client=$!
-	exec 9>"$TMP/fifo"
-	echo one >&9
+	talk_start hub "$url"
+	tell one
 	busywait answered one || fail "no answer before the change"
-
-	before=$(sent_to 3)
-	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
-	echo two >&9
-	busywait has_sent_to 3 "$before" || fail "the connection does not follow the route"
-	answered two && fail "an answer by the wrong peer"
-	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	busywait answered two || fail "no answer after the route is back"
-	exec 9>&-
-	wait "$client" || fail "the connection ends with status $?"
-	kill "$server" 2>/dev/null
-	wait "$server" 2>/dev/null
-	rm "$TMP/fifo" "$TMP/answer"
+	check_talk_follows "$prefix" two
+	talk_end
 	check in_peer 2 ip address del "$host" dev lo
 }
 

@@ -147,19 +147,14 @@ macsec()
 	tunnel_stop
 }
 
-answered() { [[ $(cat "$TMP/answer" 2>/dev/null) == *"$1"* ]]; }
-
 offloaded()
 {
 	[[ $(in_hub conntrack -L -f "ipv$f" -p tcp --dport 5202 2>/dev/null) == *OFFLOAD* ]]
 }
 
 # The packets of a forwarded connection go from device to device past the FIB.
-# Peer 3 does not answer: the connection waits until the route is back.
 flow_table()
 {
-	local server client before
-
 	family "$1"
 	cat >"$TMP/nft" <<-END
 		table inet flows {
@@ -176,35 +171,19 @@ flow_table()
 	check in_hub nft -f "$TMP/nft"
 	check ip_hub route add "$prefix2" dev hub via-wgpeer "${KEY[2]}"
 	check in_peer 2 ip address add "$host2" dev lo
-	nsenter --net="/run/netns/$p2" socat TCP6-LISTEN:5202,ipv6only=0 PIPE &
-	server=$!
-	busywait listens p2 5202 || fail "no server"
-	mkfifo "$TMP/fifo"
-	nsenter --net="/run/netns/$lan" socat - "TCP:$url2:5202" <"$TMP/fifo" >"$TMP/answer" &
-	client=$!
-	exec 9>"$TMP/fifo"
-	echo one >&9
+	talk_start lan "$url2"
+	tell one
 	busywait answered one || fail "no answer before the change"
 	busywait offloaded || fail "the connection is not in the flow table"
 	count_from_now
-	echo two >&9
+	tell two
 	busywait answered two || fail "no answer through the flow table"
 	offloaded || fail "the connection has left the flow table"
 	[[ $(show .counters.tx_wgpeer) -gt $(jq '.[0].counters.tx_wgpeer' <<<"$COUNTED") ]] ||
 		fail "packets of the flow table are not counted"
 
-	before=$(sent_to 3)
-	check ip_hub route replace "$prefix2" dev hub via-wgpeer "${KEY[3]}"
-	echo three >&9
-	busywait has_sent_to 3 "$before" || fail "the connection does not follow the route"
-	answered three && fail "an answer by the wrong peer"
-	check ip_hub route replace "$prefix2" dev hub via-wgpeer "${KEY[2]}"
-	busywait answered three || fail "no answer after the route is back"
-	exec 9>&-
-	wait "$client" || fail "the connection ends with status $?"
-	kill "$server" 2>/dev/null
-	wait "$server" 2>/dev/null
-	rm "$TMP/fifo" "$TMP/answer"
+	check_talk_follows "$prefix2" three
+	talk_end
 	check in_peer 2 ip address del "$host2" dev lo
 	check in_hub nft delete table inet flows
 }
