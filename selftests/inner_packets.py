@@ -22,12 +22,12 @@ import struct
 import time
 
 from lib import Ktap, require, scratch_netns
-from lib_lab import (ETH_P_ALL, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE, SOL_PACKET, Lab,
+from lib_lab import (ETH_P_ALL, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE, SOL_PACKET, TIMEOUT, Lab,
                      run)
 from lib_noise import Session
+from lib_packets import checksum
 
 PORT = 51820
-TIMEOUT = 20.0
 UDP, TCP, FRAGMENT, HOP_BY_HOP = 17, 6, 44, 0
 OWN = {4: "10.0.0.254", 6: "fd00::fe"}
 PREFIX = {4: ipaddress.ip_network("10.2.0.0/16"), 6: ipaddress.ip_network("fd02::/48")}
@@ -55,10 +55,7 @@ def ipv4(src=MINE[4], dst=OWN[4], payload=None, **fields):
         fields.get("length", 4 * words + len(payload)), 7, fields.get("offset", 0), 64,
         fields.get("protocol", UDP), fields.get("checksum", 0), packed(src), packed(dst)) + options
     if "checksum" not in fields:
-        total = sum(struct.unpack(f"!{len(header) // 2}H", header))
-        total = (total & 0xffff) + (total >> 16)
-        total = ~((total & 0xffff) + (total >> 16)) & 0xffff
-        header = header[:10] + struct.pack("!H", total) + header[12:]
+        header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
     return header + payload
 
 
