@@ -50,7 +50,7 @@ wait_for()
 {
 	local i
 
-	for i in {1..30}; do
+	for i in {1..60}; do
 		! "$@" || return 0
 		sleep 0.5
 	done
