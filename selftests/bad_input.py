@@ -420,6 +420,11 @@ def main():
             tests.append((f"{f.name}: a good multipath route", accepted, f,
                           multipath(nexthop(routes.hub, wgpeer()),
                                     nexthop(routes.hub, wgpeer(OTHER_KEY)))))
+            if f is IPV6:
+                # The route to the gateway says through which device.
+                lone = attr(RTA_ENCAP_TYPE, struct.pack("=H", LWTUNNEL_ENCAP_WGPEER))
+                tests.append((f"{f.name}: the type alone in a nexthop without a device", accepted, f,
+                              multipath(nexthop(0, attr(RTA_GATEWAY, f.gateway) + lone))))
             for what, expected, attributes in cases(routes, f):
                 tests.append((f"{f.name}: {what}", refused, f, {expected}, attributes))
             for what, expected, attributes in misplaced(routes, f):

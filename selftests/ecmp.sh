@@ -14,7 +14,7 @@ family()
 	if [[ $1 == 4 ]]; then
 		prefix=10.2.0.0/16 addr=10.2.0.1 gateway=10.0.0.2 hub_addr=10.0.0.254
 	else
-		prefix=fd02::/48 addr=fd02::1 gateway=fd00::2 hub_addr=fd00::fe
+		prefix=fd02::/48 prefix2=fd03::/48 addr=fd02::1 gateway=fd00::2 hub_addr=fd00::fe
 	fi
 }
 
@@ -167,6 +167,26 @@ ipv6_commands()
 }
 
 # One nexthop of several that is there already: the others do not come either.
+# What is rolled back has been told of: that it is gone again has to be told too.
+ipv6_half_told()
+{
+	local pid
+
+	family 6
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[1]}"
+	nsenter --net="/run/netns/$hub" ip -6 monitor route >"$TMP/monitor" 2>&1 &
+	pid=$!
+	busywait listens_to_groups "$pid" || fail "ip monitor does not listen"
+	check_fails "RTNETLINK answers: File exists" ip_hub route append "$prefix" \
+		nexthop dev hub via-wgpeer "${KEY[2]}" nexthop dev hub via-wgpeer "${KEY[1]}"
+	check ip_hub route add "$prefix2" dev hub via-wgpeer "${KEY[3]}"
+	busywait grep -q "^$prefix2" "$TMP/monitor" || fail "no notification of the route after"
+	kill "$pid"
+	wait "$pid" 2>/dev/null
+	check_eq "what was told last" "Deleted $prefix via-wgpeer K2 dev hub" \
+		"$(names <"$TMP/monitor" | grep -v "^$prefix2" | tail -n 1 | sed -E 's/ +/ /g; s/(dev hub) .*/\1/')"
+}
+
 ipv6_half_done()
 {
 	family 6
@@ -201,6 +221,7 @@ done
 test_add "IPv4: replace and del" ipv4_commands
 test_add "IPv6: append, replace and del of single nexthops" ipv6_commands
 test_add "IPv6: what fails is not half done" ipv6_half_done
+test_add "IPv6: what fails is told to be undone" ipv6_half_told
 
 setup_hub 3 lan
 set_mode $MODE
