@@ -108,6 +108,29 @@ gateway_in_vrf()
 	release
 }
 
+# Rules may name the VRF: one with oif is for what leaves through the device, as the route to a
+# gateway does, and one with iif for the reply to what came in.
+rules_of_vrf()
+{
+	family "$1"
+	enslave
+	add_to 100 "$prefix" via "$gateway" dev hub
+	add_to 300 "$host" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub "-$f" rule add oif red table 300 pref 500
+	count_from_now
+	check_send p3 hub "$addr" dev=red
+	check_forge p3 hub hub "$hub_addr" "$addr"
+	check_counters tx-gateway-wgpeer=2
+	check_source "$addr" rx-gateway-wgpeer p3
+	check ip_hub "-$f" rule del oif red table 300 pref 500
+	add_to 300 "$prefix" dev hub via-wgpeer "${KEY[1]}"
+	check ip_hub "-$f" rule add iif red table 300 pref 500
+	check_send p2 hub "$addr" dev=red
+	check_source "$addr" rx-wgpeer p1
+	check ip_hub "-$f" rule del iif red table 300 pref 500
+	release
+}
+
 # A packet socket has no VRF, the device has.
 packet_socket_in_vrf()
 {
@@ -159,6 +182,7 @@ for f in 4 6; do
 	test_add "IPv$f: device in a VRF, filter strict" in_vrf strict $f
 	test_add "IPv$f: device in a VRF that has a queue" queue_of_vrf $f
 	test_add "IPv$f: device in a VRF, gateway" gateway_in_vrf $f
+	test_add "IPv$f: device in a VRF, rules that name it" rules_of_vrf $f
 	test_add "IPv$f: device in a VRF, packet socket" packet_socket_in_vrf $f
 	test_add "IPv$f: VRFs leak routes to a device outside" leaked $f
 	test_add "IPv$f: VRFs leak routes, forwarding" leaked_forwarded $f

@@ -96,14 +96,24 @@ impl<'a> Flow<'a> {
         })
     }
 
+    fn is_reply(&self) -> bool {
+        matches!(self.packet, Some((_, Direction::Reply)))
+    }
+
     /// What the flows of both families have in common.
     fn common(&self, oif: u32) -> bindings::flowi_common {
         let dev = self.dev.as_ptr();
         bindings::flowi_common {
             flowic_oif: oif as i32,
             flowic_iif: bindings::LOOPBACK_IFINDEX as i32,
-            // SAFETY: The device is valid, and only the packet path gets here, which is under RCU.
-            flowic_l3mdev: unsafe { bindings::l3mdev_master_ifindex_rcu(dev) },
+            // A reply is looked up as if it had come in through the device. What leaves through it
+            // is bound to it by `oif`, and l3mdev_update_flow() makes its VRF of that.
+            flowic_l3mdev: if self.is_reply() {
+                // SAFETY: The device is valid, and only the packet path gets here, under RCU.
+                unsafe { bindings::l3mdev_master_ifindex_rcu(dev) }
+            } else {
+                0
+            },
             flowic_mark: self.packet.map_or(0, |(packet, _)| packet.mark()),
             // SAFETY: As above; no socket means the owner of the namespace.
             flowic_uid: unsafe { bindings::sock_net_uid(bindings::dev_net_rcu(dev), ptr::null()) },
@@ -159,8 +169,7 @@ impl<'a> Flow<'a> {
         flags |= bindings::RT6_LOOKUP_F_AS_DST | bindings::RT6_LOOKUP_F_REJECT;
         // Who has an address of this host as its source lies, whichever device it is on; for IPv4
         // the stack sees to that. Each device has its own link-local addresses.
-        let is_reply = matches!(self.packet, Some((_, Direction::Reply)));
-        if is_reply && !destination.is_unicast_link_local() {
+        if self.is_reply() && !destination.is_unicast_link_local() {
             flags |= bindings::RT6_LOOKUP_F_LOCAL;
         }
         let mut flow = bindings::flowi6 {
