@@ -171,11 +171,12 @@ fn can_be_replied_to(addr: IpAddr) -> bool {
 /// Checks the inner source of a packet against the peer that sent it.
 pub(crate) fn check_source(
     device: &Device,
+    filter: Filter,
     dev: &WgDevice<'_>,
     packet: &Packet<'_>,
     from: PeerRef<'_>,
 ) -> bool {
-    let verdict = judge_source(device, dev, packet, from);
+    let verdict = judge_source(device, filter, dev, packet, from);
     let (Ok(counter) | Err(counter)) = verdict;
     device.counters().add(counter, packet.segments());
     verdict.is_ok()
@@ -184,11 +185,12 @@ pub(crate) fn check_source(
 /// [`Ok`] to accept, [`Err`] to drop, either with what counts it.
 fn judge_source(
     device: &Device,
+    filter: Filter,
     dev: &WgDevice<'_>,
     packet: &Packet<'_>,
     from: PeerRef<'_>,
 ) -> Result<Counter, Counter> {
-    let through = match device.filter() {
+    let through = match filter {
         Filter::None => return Ok(Counter::RxUnfiltered),
         Filter::Device => Through::Device,
         Filter::Strict => Through::Any,

@@ -106,7 +106,7 @@ impl Binding {
     /// What somebody who has just added a nexthop that leads here should know.
     pub(crate) fn warning(&self) -> Option<&'static CStr> {
         warning(
-            self.device.mode() == Mode::Off,
+            self.device.settings().mode == Mode::Off,
             self.per_route.present.load(Relaxed),
         )
     }

@@ -94,6 +94,36 @@ impl TryFrom<u32> for Filter {
     }
 }
 
+/// What one sets for a device. A packet meets all of it as it was at one time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) mode: Mode,
+    pub(crate) filter: Filter,
+}
+
+impl Settings {
+    /// Of a device that nobody has set anything for.
+    pub(crate) const DEFAULT: Self = Self {
+        mode: Mode::Off,
+        filter: Filter::Device,
+    };
+
+    const FILTER_SHIFT: u32 = 16;
+
+    /// Both in one word, which changes at once.
+    const fn into_word(self) -> u32 {
+        self.mode as u32 | (self.filter as u32) << Self::FILTER_SHIFT
+    }
+
+    fn from_word(word: u32) -> Self {
+        let mode = word & ((1 << Self::FILTER_SHIFT) - 1);
+        Self {
+            mode: Mode::try_from(mode).unwrap_or(Self::DEFAULT.mode),
+            filter: Filter::try_from(word >> Self::FILTER_SHIFT).unwrap_or(Self::DEFAULT.filter),
+        }
+    }
+}
+
 /// A binding in the table of its device, and how many states lead to it.
 struct Entry {
     binding: Arc<Binding>,
@@ -104,10 +134,8 @@ struct Entry {
 /// every route, these only when what they say does.
 #[repr(align(64))]
 struct PerPacket {
-    /// A [`Mode`]; written under `attachment`.
-    mode: Atomic<u32>,
-    /// A [`Filter`].
-    filter: Atomic<u32>,
+    /// [`Settings`]; written under `attachment`.
+    settings: Atomic<u32>,
     /// How many nexthops name a peer of this device.
     nexthops: Atomic<usize>,
     counters: Counters,
@@ -136,8 +164,7 @@ impl Device {
         Arc::pin_init(
             pin_init!(Self {
                 per_packet: PerPacket {
-                    mode: Atomic::new(Mode::Off as u32),
-                    filter: Atomic::new(Filter::Device as u32),
+                    settings: Atomic::new(Settings::DEFAULT.into_word()),
                     nexthops: Atomic::new(0),
                     counters,
                 },
@@ -149,19 +176,14 @@ impl Device {
         )
     }
 
-    /// Its mode.
-    pub(crate) fn mode(&self) -> Mode {
-        Mode::try_from(self.per_packet.mode.load(Relaxed)).unwrap_or(Mode::Off)
+    /// Its mode and source filter.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::from_word(self.per_packet.settings.load(Relaxed))
     }
 
-    /// Its source filter.
-    pub(crate) fn filter(&self) -> Filter {
-        Filter::try_from(self.per_packet.filter.load(Relaxed)).unwrap_or(Filter::Device)
-    }
-
-    /// Do nexthops choose the peer now?
-    pub(crate) fn is_active(&self) -> bool {
-        match self.mode() {
+    /// Do nexthops choose the peer now, in this mode?
+    pub(crate) fn is_active(&self, mode: Mode) -> bool {
+        match mode {
             Mode::Off => false,
             Mode::Auto => self.nexthops() > 0,
             Mode::On => true,
@@ -188,42 +210,52 @@ impl Device {
         self.per_packet.nexthops.fetch_sub(1, Relaxed);
     }
 
-    /// Changes the filter; the next packet meets it.
-    pub(crate) fn set_filter(&self, filter: Filter) {
-        self.per_packet.filter.store(filter as u32, Relaxed);
-    }
-
-    /// Changes the mode, without a packet falling between two chairs: one that is under way meets
-    /// the old mode or the new.
+    /// Changes the mode, the filter or both, without a packet falling between two chairs: one that
+    /// is under way meets the old ones or the new.
     ///
-    /// Fails with `ENOMEM`, or with `EBUSY` if something else has taken the device's hook.
-    pub(crate) fn set_mode(
+    /// Fails with `ENOMEM`, or with `EBUSY` if something else has taken the device's hook; nothing
+    /// has changed then.
+    pub(crate) fn set(
         self: &Arc<Self>,
-        mode: Mode,
+        mode: Option<Mode>,
+        filter: Option<Filter>,
         dev: &WgDevice<'_>,
         rtnl: &Rtnl,
     ) -> Result {
         let mut attachment = self.attachment.lock();
-        match (mode, &*attachment) {
-            (Mode::Off, _) => self.detach(attachment.take(), rtnl),
-            (_, Some(_)) => self.per_packet.mode.store(mode as u32, Relaxed),
-            (_, None) => {
-                *attachment = Some(Attachment::new(self.clone(), dev, rtnl)?);
-                self.track_peers(dev);
-                self.per_packet.mode.store(mode as u32, Relaxed);
-            }
+        let old = self.settings();
+        let settings = Settings {
+            mode: mode.unwrap_or(old.mode),
+            filter: filter.unwrap_or(old.filter),
+        };
+        if settings.mode != Mode::Off && attachment.is_none() {
+            *attachment = Some(Attachment::new(self.clone(), dev, rtnl)?);
+            self.track_peers(dev);
+        }
+        self.store(settings);
+        if settings.mode == Mode::Off {
+            self.detach(attachment.take(), rtnl);
         }
         Ok(())
     }
 
     /// Lets go of the device, which is being unregistered or outlives this module.
     pub(crate) fn shut_down(&self, rtnl: &Rtnl) {
-        let attachment = self.attachment.lock().take();
-        self.detach(attachment, rtnl);
+        let mut attachment = self.attachment.lock();
+        self.store(Settings {
+            mode: Mode::Off,
+            ..self.settings()
+        });
+        self.detach(attachment.take(), rtnl);
     }
 
+    fn store(&self, settings: Settings) {
+        let word = settings.into_word();
+        self.per_packet.settings.store(word, Relaxed);
+    }
+
+    /// The mode is off already.
     fn detach(&self, attachment: Option<Attachment<Self>>, rtnl: &Rtnl) {
-        self.per_packet.mode.store(Mode::Off as u32, Relaxed);
         if let Some(attachment) = attachment {
             attachment.detach(rtnl);
             self.forget_peers(rtnl);
@@ -340,7 +372,7 @@ impl Device {
 
 impl PeerHook for Device {
     fn select_peer(&self, dev: &WgDevice<'_>, packet: &Packet<'_>) -> Selection {
-        if !self.is_active() {
+        if !self.is_active(self.settings().mode) {
             return Selection::Pass;
         }
         match allowedips_rta::select_peer(self, dev, packet) {
@@ -355,10 +387,11 @@ impl PeerHook for Device {
         packet: &Packet<'_>,
         from: PeerRef<'_>,
     ) -> SourceCheck {
-        if !self.is_active() {
+        let Settings { mode, filter } = self.settings();
+        if !self.is_active(mode) {
             return SourceCheck::Pass;
         }
-        if allowedips_rta::check_source(self, dev, packet, from) {
+        if allowedips_rta::check_source(self, filter, dev, packet, from) {
             SourceCheck::Accept
         } else {
             SourceCheck::Drop
@@ -426,11 +459,22 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_one_word() {
+        for mode in [Mode::Off, Mode::Auto, Mode::On] {
+            for filter in [Filter::Device, Filter::Strict, Filter::None] {
+                let settings = Settings { mode, filter };
+                assert!(Settings::from_word(settings.into_word()) == settings);
+            }
+        }
+        // What nobody stores lets through no more than the default.
+        assert!(Settings::from_word(u32::MAX) == Settings::DEFAULT);
+    }
+
+    #[test]
     fn starts_inactive() -> Result {
         let device = Device::new()?;
-        assert!(device.mode() == Mode::Off);
-        assert!(device.filter() == Filter::Device);
-        assert!(!device.is_active());
+        assert!(device.settings() == Settings::DEFAULT);
+        assert!(!device.is_active(device.settings().mode));
         assert_eq!(device.nexthops(), 0);
         assert_eq!(
             device
@@ -455,16 +499,15 @@ mod tests {
             (Mode::Auto, false, true),
             (Mode::On, true, true),
         ] {
-            device.per_packet.mode.store(mode as u32, Relaxed);
-            assert_eq!(device.is_active(), without);
+            assert_eq!(device.is_active(mode), without);
             a.nexthop_linked();
-            assert_eq!(device.is_active(), with);
+            assert_eq!(device.is_active(mode), with);
             // What comes before what goes: never without in between.
             b.nexthop_linked();
             a.nexthop_unlinked();
-            assert_eq!(device.is_active(), with);
+            assert_eq!(device.is_active(mode), with);
             b.nexthop_unlinked();
-            assert_eq!(device.is_active(), without);
+            assert_eq!(device.is_active(mode), without);
         }
         device.release(a);
         device.release(b);

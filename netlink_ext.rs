@@ -11,7 +11,8 @@ use crate::{
     device::{
         Device,
         Filter,
-        Mode, //
+        Mode,
+        Settings, //
     },
     key::PublicKey,
     registry,
@@ -74,11 +75,10 @@ fn put_device(message: &mut Message<'_>, dev: &NetDevice, rtnl: &Rtnl) -> Result
     let device = device.as_deref();
     message.put_u32(abi::WGVIA_A_DEVICE_IFINDEX, dev.ifindex())?;
     message.put_string(abi::WGVIA_A_DEVICE_IFNAME, dev.name(rtnl))?;
-    let mode = device.map_or(Mode::Off, Device::mode);
+    let Settings { mode, filter } = device.map_or(Settings::DEFAULT, Device::settings);
     message.put_u32(abi::WGVIA_A_DEVICE_MODE, mode as u32)?;
-    let filter = device.map_or(Filter::Device, Device::filter);
     message.put_u32(abi::WGVIA_A_DEVICE_FILTER, filter as u32)?;
-    let active = device.is_some_and(Device::is_active);
+    let active = device.is_some_and(|device| device.is_active(mode));
     message.put_u8(abi::WGVIA_A_DEVICE_ACTIVE, active.into())?;
     let nexthops = device.map_or(0, Device::nexthops);
     message.put_u32(abi::WGVIA_A_DEVICE_NEXTHOPS, nexthops as u32)?;
@@ -140,14 +140,7 @@ pub(crate) fn device_set(request: &Request<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let dev = named_device(request, &rtnl)?;
     let device = registry::find_or_add(&dev)?;
-    // What can fail comes first.
-    if let Some(mode) = mode {
-        device.set_mode(mode, &dev, &rtnl)?;
-    }
-    if let Some(filter) = filter {
-        device.set_filter(filter);
-    }
-    Ok(())
+    device.set(mode, filter, &dev, &rtnl)
 }
 
 /// Writes the bindings of a device from the cursor on.
