@@ -39,16 +39,22 @@ impl<'p> Nexthop<'p> {
     ///
     /// `dst` is part of a `struct rtable`, valid for `'p` in an RCU read-side critical section.
     pub(super) unsafe fn from_dst4(dst: *const bindings::dst_entry) -> Self {
-        // SAFETY: The caller promises that this is an rtable; its state and gateway do not change,
-        // and the family says which member of the union the gateway is.
+        // SAFETY: The caller promises that this is an rtable, and its state does not change. A
+        // redirect may change its gateway meanwhile (update_or_create_fnhe() in net/ipv4/route.c):
+        // each member is then the old one or the new, and any bits are an address.
         unsafe {
             let rt = bindings::wgvia_dst_rtable(dst);
+            let gateway = &raw const (*rt).__bindgen_anon_1;
             Self {
                 binding: lwtunnel::binding((*dst).lwtstate),
-                gateway: match u32::from((*rt).rt_gw_family) {
-                    _ if (*rt).rt_uses_gateway == 0 => None,
-                    bindings::AF_INET => Some(addr::from_be32((*rt).__bindgen_anon_1.rt_gw4)),
-                    bindings::AF_INET6 => Some(addr::from_in6((*rt).__bindgen_anon_1.rt_gw6)),
+                gateway: match u32::from((&raw const (*rt).rt_gw_family).read_volatile()) {
+                    _ if (&raw const (*rt).rt_uses_gateway).read_volatile() == 0 => None,
+                    bindings::AF_INET => Some(addr::from_be32(
+                        (&raw const (*gateway).rt_gw4).read_volatile(),
+                    )),
+                    bindings::AF_INET6 => Some(addr::from_in6(
+                        (&raw const (*gateway).rt_gw6).read_volatile(),
+                    )),
                     _ => None,
                 },
             }

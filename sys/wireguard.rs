@@ -44,7 +44,8 @@ use kernel::{
 /// A counted reference to a peer.
 ///
 /// It has to be given back before the peer's device is destroyed: whoever stores one clears it when
-/// the peer is removed ([`PeerHook::peer_removed`]) and when the hook is detached.
+/// the peer is removed ([`PeerHook::peer_removed`]) and when the hook is detached. The last one may
+/// take locks for which interrupts have to be on where it is put.
 ///
 /// # Invariants
 ///
@@ -153,6 +154,10 @@ pub(crate) fn is_device(dev: &NetDevice) -> bool {
     unsafe { bindings::wg_is_device(dev.as_ptr()) }
 }
 
+/// An address as `wg_hook_peer_by_allowedips()` wants it.
+#[repr(align(8))]
+struct Aligned<T>(T);
+
 /// What the functions below ask of.
 ///
 /// # Invariants
@@ -172,7 +177,7 @@ impl<'a> WgDevice<'a> {
         self.0
     }
 
-    /// The peer of a public key. Any context; takes no lock.
+    /// The peer of a public key. Takes no lock; interrupts have to be on, as to put a [`Peer`].
     pub(crate) fn peer_by_key(&self, key: &PublicKey) -> Option<Peer> {
         // SAFETY: A WireGuard device by the type invariants; the key is as long as it has to be,
         // and the result comes with a reference.
@@ -190,17 +195,17 @@ impl<'a> WgDevice<'a> {
         let addr: *const c_void = match addr {
             IpAddr::V4(addr) => {
                 family = bindings::AF_INET;
-                v4 = addr::to_be32(addr);
+                v4 = Aligned(addr::to_be32(addr));
                 (&raw const v4).cast()
             }
             IpAddr::V6(addr) => {
                 family = bindings::AF_INET6;
-                v6 = addr::to_in6(addr);
+                v6 = Aligned(addr::to_in6(addr));
                 (&raw const v6).cast()
             }
         };
         // SAFETY: A WireGuard device by the type invariants; `addr` points to an address of the
-        // family, and the result comes with a reference.
+        // family, aligned as it has to be, and the result comes with a reference.
         unsafe {
             Peer::from_raw(bindings::wg_hook_peer_by_allowedips(
                 self.0.as_ptr(),
