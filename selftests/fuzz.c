@@ -2,25 +2,29 @@
 /*
  * Send netlink messages that are nearly right, and packets that are nearly right.
  *
- *	fuzz netlink COUNT SEED HUB OTHER
+ *	fuzz netlink COUNT SEED HUB OTHER [CORPUS]
  *	fuzz packets COUNT SEED DEVICE
  *
  * netlink: routes, nexthop objects and the generic netlink family of wgvia, for
  * the WireGuard device HUB and the device OTHER, which is of another kind. Every
  * value is taken from a small pool, so that messages refer to what earlier ones
- * made; then one message in two is damaged.
+ * made; then one message in two is damaged. Where the kernel has KCOV, a message
+ * that reaches code which none has reached before is kept, in the file CORPUS too
+ * if one is given, and some messages are damaged copies of those kept.
  *
  * packets: IP packets to DEVICE, from and to addresses that its routes and
  * AllowedIPs know.
  *
- * The same seed gives the same messages.
+ * The same seed gives the same messages, without KCOV.
  */
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/genetlink.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/kcov.h>
 #include <linux/netlink.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
@@ -28,10 +32,13 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -446,25 +453,164 @@ static uint16_t family_id(int fd)
 	exit(1);
 }
 
+/* --- coverage ------------------------------------------------------------ */
+
+#define COVER_LEN (1 << 16)
+#define PLACES (1 << 22)
+#define CORPUS_LEN 8192
+
+struct kept {
+	uint32_t kind, length;
+	unsigned char *message;
+};
+
+static uint64_t *cover;
+static unsigned char seen[PLACES / 8];
+static unsigned long places;
+static struct kept corpus[CORPUS_LEN];
+static uint32_t corpus_len;
+static FILE *corpus_file;
+
+static void cover_open(void)
+{
+	int fd = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (ioctl(fd, KCOV_INIT_TRACE, COVER_LEN))
+		die("KCOV_INIT_TRACE");
+	cover = mmap(NULL, COVER_LEN * sizeof(*cover), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (cover == MAP_FAILED)
+		die("kcov");
+	if (ioctl(fd, KCOV_ENABLE, KCOV_TRACE_PC))
+		die("KCOV_ENABLE");
+}
+
+static void cover_start(void)
+{
+	if (cover)
+		__atomic_store_n(&cover[0], 0, __ATOMIC_RELAXED);
+}
+
+/* How many places were reached for the first time; two may be taken for one. */
+static unsigned int cover_end(void)
+{
+	uint64_t i, n = cover ? __atomic_load_n(&cover[0], __ATOMIC_RELAXED) : 0;
+	unsigned int found = 0;
+
+	for (i = 1; i <= n; i++) {
+		uint32_t place = (cover[i] * 0x9e3779b97f4a7c15ULL) >> 42;
+
+		if (seen[place / 8] & 1 << place % 8)
+			continue;
+		seen[place / 8] |= 1 << place % 8;
+		found++;
+	}
+	places += found;
+	return found;
+}
+
+static void keep(uint32_t kind, const void *data, uint32_t len)
+{
+	struct kept *kept = &corpus[corpus_len];
+
+	if (corpus_len == CORPUS_LEN || kind >= KINDS || len < sizeof(struct nlmsghdr) ||
+	    len > SPACE)
+		return;
+	kept->message = malloc(len);
+	if (!kept->message)
+		die("malloc");
+	kept->kind = kind;
+	kept->length = len;
+	memcpy(kept->message, data, len);
+	corpus_len++;
+}
+
+static void corpus_open(const char *name)
+{
+	static unsigned char data[SPACE];
+	uint32_t head[2];
+
+	corpus_file = fopen(name, "a+");
+	if (!corpus_file)
+		die(name);
+	rewind(corpus_file);
+	while (fread(head, sizeof(head), 1, corpus_file) == 1 && head[1] <= SPACE &&
+	       fread(data, head[1], 1, corpus_file) == 1)
+		keep(head[0], data, head[1]);
+}
+
+static void keep_message(uint32_t kind)
+{
+	uint32_t head[2] = { kind, length };
+
+	keep(kind, message, length);
+	if (corpus_file && (fwrite(head, sizeof(head), 1, corpus_file) != 1 ||
+			    fwrite(message, length, 1, corpus_file) != 1))
+		die("corpus");
+}
+
+/* A message that was kept, damaged or as it was */
+static int make_again(const struct kept *kept, uint16_t wgvia, bool damaged)
+{
+	struct nlmsghdr head;
+
+	memcpy(message, kept->message, kept->length);
+	length = kept->length;
+	if (damaged)
+		damage(one_in(4) ? offsetof(struct nlmsghdr, nlmsg_flags) : sizeof(head));
+	memcpy(&head, message, sizeof(head));
+	/* The family gets another number with each boot. */
+	head.nlmsg_type = kept->kind < 5 ? ((struct nlmsghdr *)kept->message)->nlmsg_type : wgvia;
+	head.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	head.nlmsg_len = length;
+	head.nlmsg_seq = kept->kind + 1;
+	memcpy(message, &head, sizeof(head));
+	return kept->kind;
+}
+
+static int route, genl;
+
+/* Does the message reach a new place? */
+static bool send_message(int kind)
+{
+	int fd = kind < 5 ? route : genl;
+
+	cover_start();
+	if (send(fd, message, length, 0) < 0 && errno != ENOBUFS)
+		die("send");
+	sent[kind]++;
+	drain(fd);
+	return cover_end();
+}
+
 static void fuzz_netlink(unsigned long count, const char *hub, const char *other)
 {
-	int route = open_netlink(NETLINK_ROUTE), genl = open_netlink(NETLINK_GENERIC);
-	uint16_t wgvia = family_id(genl);
+	uint32_t loaded = corpus_len, k;
+	uint16_t wgvia;
 	unsigned long i;
-	unsigned int k;
 
+	route = open_netlink(NETLINK_ROUTE);
+	genl = open_netlink(NETLINK_GENERIC);
+	wgvia = family_id(genl);
 	devices[0] = if_nametoindex(hub);
 	devices[1] = if_nametoindex(other);
 	devices[2] = if_nametoindex("lo");
 	devices[3] = 9999;
+	/* Those that reach nothing new any more are left out this time. */
+	corpus_len = 0;
+	for (k = 0; k < loaded; k++)
+		if (send_message(make_again(&corpus[k], wgvia, false)) || !cover)
+			corpus[corpus_len++] = corpus[k];
 	for (i = 0; i < count; i++) {
-		int kind = make(wgvia), fd = kind < 5 ? route : genl;
+		int kind = corpus_len && one_in(3) ?
+			   make_again(&corpus[below(corpus_len)], wgvia, true) : make(wgvia);
 
-		if (send(fd, message, length, 0) < 0 && errno != ENOBUFS)
-			die("send");
-		sent[kind]++;
-		drain(fd);
+		if (send_message(kind))
+			keep_message(kind);
 	}
+	if (cover)
+		printf("# coverage: %lu places, %u messages kept\n", places, corpus_len);
 	for (k = 0; k < KINDS; k++)
 		printf("# %s: %lu sent, %lu succeeded\n", names[k], sent[k], good[k]);
 }
@@ -574,16 +720,22 @@ int main(int argc, char **argv)
 	unsigned long count;
 
 	if (argc < 5) {
-		fprintf(stderr, "usage: fuzz netlink COUNT SEED HUB OTHER\n"
+		fprintf(stderr, "usage: fuzz netlink COUNT SEED HUB OTHER [CORPUS]\n"
 				"       fuzz packets COUNT SEED DEVICE\n");
 		return 2;
 	}
 	count = strtoul(argv[2], NULL, 0);
 	/* Zero would give zeros for ever. */
 	state = strtoull(argv[3], NULL, 0) * 2 + 1;
-	if (!strcmp(argv[1], "netlink") && argc == 6)
+	if (!strcmp(argv[1], "netlink") && argc >= 6) {
+		cover_open();
+		if (argc > 6)
+			corpus_open(argv[6]);
 		fuzz_netlink(count, argv[4], argv[5]);
-	else
+		if (corpus_file && fclose(corpus_file))
+			die("corpus");
+	} else {
 		fuzz_packets(count, argv[4]);
+	}
 	return 0;
 }

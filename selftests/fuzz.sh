@@ -1,16 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# fuzz.sh FUZZ MESSAGES PACKETS SEED: the netlink messages in rounds, each with a new
-# device, then packets into the hub's device and into a peer's; FUZZ is the program.
+# fuzz.sh [MESSAGES [SEED [CORPUS]]]: netlink messages in rounds, each with a new device,
+# then a tenth as many packets into the hub's device and into a peer's; see fuzz.c.
+# Every run has another seed, and prints it.
 
-# shellcheck source=../lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
 
-fuzz=$1 messages=$2 packets=$3 seed=$4
+messages=${1:-10000} seed=${2:-$SRANDOM} corpus=${3:-}
+packets=$((messages / 10))
 ROUND=20000
 
-fuzz_in() { ip netns exec "$1" "$fuzz" "${@:2}"; }
+# Not by ip netns exec, which mounts another /sys: KCOV is there.
+fuzz_in() { nsenter --net="/run/netns/$1" "$TMP/fuzz" "${@:2}"; }
 
 # Keys that the messages of fuzz.c name
 key() { head -c 32 /dev/zero | tr '\0' "\\$1" | base64; }
@@ -31,7 +34,7 @@ netlink()
 		ip netns exec "$scratch" wg set hub peer "$(key 1)" allowed-ips 10.0.0.1/32 \
 			peer "$(key 2)" allowed-ips 10.0.0.2/32
 		fuzz_in "$scratch" netlink $((left < ROUND ? left : ROUND)) $((seed + round)) \
-			hub other >"$TMP/round" || fail "round $round: exit status $?"
+			hub other ${corpus:+"$corpus"} >"$TMP/round" || fail "round $round: exit status $?"
 		cat "$TMP/round" >>"$TMP/figures"
 		# Its routes go with it.
 		ip -n "$scratch" link del hub
@@ -43,7 +46,12 @@ netlink()
 	done
 	awk '/succeeded/ { sent[$2] += $(NF - 3); good[$2] += $(NF - 1); all += $(NF - 3) }
 	     END { for (k in sent) print "#", k, sent[k], "sent,", good[k], "succeeded"
-		   print "# netlink messages:", all }' "$TMP/figures"
+		   print "# netlink messages:", all
+		   for (k in sent) if (!good[k]) exit 1 }' "$TMP/figures" ||
+		fail "messages of a kind that never succeeds test nothing"
+	grep '^# coverage' "$TMP/figures" | tail -n 1
+	[[ ! -e /sys/kernel/debug/kcov ]] || grep -q '^# coverage' "$TMP/figures" ||
+		fail "there is KCOV, and it was not used"
 }
 
 into_hub()
@@ -77,6 +85,8 @@ all_goes()
 
 MODE=on
 echo "# seed: $seed"
+gcc-14 -O1 -Wall -Wextra -Werror -idirafter "$selftests/../include/uapi" -o "$TMP/fuzz" "$selftests/fuzz.c" ||
+	exit "$KSFT_FAIL"
 setup_hub 3 scratch
 set_mode $MODE
 
