@@ -56,8 +56,7 @@ faults: all
 broken: all
 	@scripts/broken
 
-suites:
-	@scripts/build --kernel base
+suites: all
 	@scripts/build --kernel stock
 	@scripts/suites $(SUITES)
 
