@@ -484,7 +484,8 @@ class Runner:
 
     def __init__(self, ktap, lab, faults, verbose):
         self.ktap, self.lab, self.faults, self.verbose = ktap, lab, faults, verbose
-        self.total = self.total_sites = 0
+        self.total = 0
+        self.sites = set()
 
     def attempt(self, operation, nth):
         """(error number, or None if the answer was lost; was an allocation made to fail)"""
@@ -507,7 +508,7 @@ class Runner:
         if error:
             return
         tally = {"refused": 0, "answer lost": 0, "no effect": 0}
-        sites, ours, tools = set(), 0, 0
+        ours = tools = 0
         nth = 0
         while len(self.ktap.diagnostics) < 20:
             nth += 1
@@ -538,7 +539,7 @@ class Runner:
                 tools += 1
             else:
                 tally[outcome] += 1
-                sites.add(trace)
+                self.sites.add(trace)
                 ours += any("[wgvia]" in frame for frame in trace)
             if self.verbose or len(self.ktap.diagnostics) > known:
                 where = [f for f in trace if not MACHINERY.match(f)][:8]
@@ -573,7 +574,9 @@ def main():
             start = time.monotonic()
             ktap.test(operation.name, runner.run, operation)
             print(f"# {time.monotonic() - start:.0f} s", flush=True)
-        print(f"# allocations that failed: {runner.total}")
+        below = [trace for trace in runner.sites if any("[wgvia]" in f for f in trace)]
+        print(f"# allocations that failed: {runner.total}, by {len(runner.sites)} different "
+              f"chains of calls, {len(below)} of them through wgvia")
     ktap.exit()
 
 
