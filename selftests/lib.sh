@@ -560,13 +560,14 @@ listens()
 	[[ -n $(in_ns "${!1}" ss -Hltn "sport = :$2") ]]
 }
 
-# transfer_start PEER DST MEGABYTES: a TCP connection from the hub, in the background
+# transfer_start PEER DST MEGABYTES: a TCP connection from the hub, in the background. A slow
+# kernel gets less to carry.
 transfer_start()
 {
 	local ns=p$1 dst=$2
 
 	[[ $dst != *:* ]] || dst="[$dst]"
-	head -c "$3M" /dev/urandom >"$TMP/sent"
+	head -c "$(($3 * 1024 / SLOW))K" /dev/urandom >"$TMP/sent"
 	nsenter --net="/run/netns/${!ns}" socat -u TCP6-LISTEN:5201,ipv6only=0 CREATE:"$TMP/received" &
 	TRANSFER_SERVER=$!
 	busywait listens "p$1" 5201 || fail "no server"
