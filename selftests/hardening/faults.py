@@ -270,6 +270,18 @@ class Lab:
             "bindings": loaded and plain.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"]),
         }
 
+    def settled(self, wanted=None):
+        """The state, when it is the wanted one, or for a while the same: IPv6 adds the routes of
+        a new device's addresses from a work queue."""
+        deadline = time.monotonic() + 10
+        state = self.state()
+        while time.monotonic() < deadline and state != wanted:
+            time.sleep(0.3)
+            known, state = state, self.state()
+            if wanted is None and state == known:
+                break
+        return state
+
     def inconsistent(self):
         """What wgvia says that does not fit what else there is; empty if all does."""
         if not os.path.exists("/sys/module/wgvia"):
@@ -501,7 +513,7 @@ class Runner:
         """One operation, as a test."""
         check, lab = self.ktap.check, self.lab
         operation.prepare()
-        before = lab.state()
+        before = lab.settled()
         error, _ = self.attempt(operation, 0)
         check("without a fault", 0, error)
         after = lab.state()
@@ -513,7 +525,7 @@ class Runner:
         while len(self.ktap.diagnostics) < 20:
             nth += 1
             operation.prepare()
-            start = lab.state()
+            start = lab.settled(before)
             check(f"before fault {nth}: what differs", "", difference(before, start))
             self.faults.trace()
             error, injected = self.attempt(operation, nth)
