@@ -49,6 +49,14 @@ OWN_TOOLS = re.compile(r"stack_depot_save|kasan_save|set_track_prepare|kmemleak_
 libc = ctypes.CDLL(None, use_errno=True)
 
 
+def text_of(function):
+    """Where a function of the kernel begins, and where the next one does."""
+    with open("/proc/kallsyms", encoding="ascii") as file:
+        symbols = [line.split()[:3] for line in file if line.split()[1] in "tT"]
+    start = next(int(addr, 16) for addr, _, name in symbols if name == function)
+    return start, min(int(addr, 16) for addr, _, _ in symbols if int(addr, 16) > start)
+
+
 class Lost(Exception):
     """The kernel had no memory for its answer: the operation may have been done or not."""
 
@@ -59,9 +67,14 @@ class Faults:
     def __init__(self):
         if not os.path.ismount(DEBUGFS):
             os.system(f"mount -t debugfs debugfs {DEBUGFS}")
+        start, end = text_of("kmemleak_scan_area")
         for path, value in (("failslab/ignore-gfp-wait", "N"),
                             ("fail_page_alloc/ignore-gfp-wait", "N"),
                             ("fail_page_alloc/min-order", "0"),
+                            # kmemleak prints under a lock of its own that it has no memory for a
+                            # scan area, which lockdep rightly complains of.
+                            ("failslab/reject-start", f"{start:#x}"),
+                            ("failslab/reject-end", f"{end:#x}"),
                             ("failslab/verbose", "2"), ("fail_page_alloc/verbose", "2")):
             with open(f"{DEBUGFS}/{path}", "w", encoding="ascii") as file:
                 file.write(value)
@@ -316,10 +329,12 @@ class Operation:
     """What is done before each try, then with the fault.
 
     partial: when it fails it may have done some of what it does, as without wgvia.
+    lossy: it may also say that it has succeeded then.
     """
 
-    def __init__(self, name, prepare, run, partial=False):
-        self.name, self.prepare, self.run, self.partial = name, prepare, run, partial
+    def __init__(self, name, prepare, run, partial=False, lossy=False):
+        self.name, self.prepare, self.run = name, prepare, run
+        self.partial, self.lossy = partial or lossy, lossy
 
 
 def operations(lab):
@@ -453,8 +468,9 @@ def operations(lab):
     add("WireGuard: change the private key", fresh(*routes),
         lambda: do.wg_set("hub", private=bytes([0x48]) * 32), partial=True)
     add("WireGuard: the device goes down", fresh(*routes), lambda: do.set_up("hub", False))
+    # fib_add_ifaddr() adds the routes of its addresses and does not look what came of it.
     add("WireGuard: the device goes up", fresh(lambda: plain.set_up("hub", False)),
-        lambda: do.set_up("hub"), partial=True)
+        lambda: do.set_up("hub"), lossy=True)
     add("WireGuard: add a device", lambda: plain.del_device("hub"),
         lambda: lab.add_device(do))
     add("WireGuard: delete a device with routes", fresh(*routes),
@@ -533,7 +549,8 @@ class Runner:
             now = lab.state()
             known = len(self.ktap.diagnostics)
             if error == 0:
-                check(f"fault {nth}, succeeded: what differs", "", difference(after, now))
+                if not (injected and operation.lossy):
+                    check(f"fault {nth}, succeeded: what differs", "", difference(after, now))
             elif not operation.partial and not (error is None and now == after):
                 check(f"fault {nth}, {errno.errorcode.get(error, 'answer lost')}: what differs",
                       "", difference(before, now))
