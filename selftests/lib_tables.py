@@ -332,6 +332,10 @@ class Tables:
         self.add(version, "rule", "add", *words)
         self.fib.rules[version].append(rule)
 
+    def has_rules(self, version):
+        """Others than those that every namespace has?"""
+        return len(self.fib.rules[version]) > 2
+
     def draw_rules(self, version):
         self.fib.rules[version] = [Rule(table=LOCAL)]
         if self.draw.chance(0.25):
