@@ -53,7 +53,9 @@ faults: KERNEL = debug
 faults: all
 	@scripts/faults
 
+# Some mistakes are seen by the kernel debug only.
 broken: all
+	@scripts/build --kernel debug
 	@scripts/broken
 
 suites: all
