@@ -8,7 +8,10 @@
 use super::{
     addr, bindings,
     netdev::NetDevice,
-    nexthop::Nexthop,
+    nexthop::{
+        is_advertised,
+        Nexthop, //
+    },
     packet::{
         Packet,
         PacketPath, //
@@ -152,6 +155,7 @@ impl<'a> Flow<'a> {
         // INVARIANT: Found under RCU just above.
         Some(Route {
             chosen: result.nhc,
+            advertised: false,
             // SAFETY: Found under RCU just above.
             cursor: unsafe { Cursor::fib_info(result.fi) },
             _path: PhantomData,
@@ -203,6 +207,7 @@ impl<'a> Flow<'a> {
         Some(Route {
             // SAFETY: A result without an error has a nexthop.
             chosen: unsafe { bindings::wgvia_fib6_nh_common(result.nh) },
+            advertised: is_advertised(result.fib6_flags),
             // SAFETY: Found under RCU just above.
             cursor: unsafe { Cursor::fib6_info(result.f6i) },
             _path: PhantomData,
@@ -218,6 +223,8 @@ impl<'a> Flow<'a> {
 /// that lasts for `'p`.
 pub(crate) struct Route<'p> {
     chosen: *const bindings::fib_nh_common,
+    /// See [`is_advertised`]; such a route has no siblings.
+    advertised: bool,
     cursor: Cursor,
     _path: PhantomData<&'p PacketPath>,
 }
@@ -226,7 +233,7 @@ impl<'p> Route<'p> {
     /// The nexthop that the lookup chose: with [`Through::Device`], the first on the device.
     pub(crate) fn chosen(&self) -> Nexthop<'p> {
         // SAFETY: By the type invariants.
-        unsafe { Nexthop::from_fib(self.chosen) }
+        unsafe { Nexthop::from_fib(self.chosen, self.advertised) }
     }
 
     /// All its nexthops on `dev`: each member of a multipath route or nexthop group counts.
@@ -234,6 +241,7 @@ impl<'p> Route<'p> {
         // INVARIANT: That of the route.
         NexthopsOn {
             dev: dev.as_ptr(),
+            advertised: self.advertised,
             cursor: self.cursor,
             _path: PhantomData,
         }
@@ -327,6 +335,7 @@ impl Cursor {
 /// Those of [`Route`].
 pub(crate) struct NexthopsOn<'p> {
     dev: *mut bindings::net_device,
+    advertised: bool,
     cursor: Cursor,
     _path: PhantomData<&'p PacketPath>,
 }
@@ -344,7 +353,7 @@ impl<'p> Iterator for NexthopsOn<'p> {
             // SAFETY: By the type invariants, what `next` finds is valid for `'p`.
             if unsafe { (*nhc).nhc_dev } == self.dev {
                 // SAFETY: As above.
-                return Some(unsafe { Nexthop::from_fib(nhc) });
+                return Some(unsafe { Nexthop::from_fib(nhc, self.advertised) });
             }
         }
     }

@@ -2,6 +2,11 @@
 
 //! A nexthop: what of a route leads to a peer.
 //!
+//! Peers can write to the FIB and to dsts: the kernel makes IPv6 routes of router advertisements, and
+//! ICMP redirects change where a dst leads. Neither may choose the peer of a packet, or every peer
+//! could turn to itself what goes to another. The gateway of an advertised route counts for nothing,
+//! which leaves it to AllowedIPs, and what a redirect has changed is looked up anew.
+//!
 //! A dst or a nexthop of the FIB has members that others write while it is read here (reference
 //! counts, flags, caches), so none of the functions below makes a Rust reference to one.
 //!
@@ -14,6 +19,11 @@ use super::{
 };
 use crate::binding::Binding;
 use core::net::IpAddr;
+
+/// Do these flags of an IPv6 route say that a router advertisement made it?
+pub(super) fn is_advertised(flags: u32) -> bool {
+    flags & bindings::RTF_ADDRCONF != 0
+}
 
 /// A nexthop, as a dst or the FIB has it.
 #[derive(Clone, Copy)]
@@ -33,19 +43,20 @@ impl<'p> Nexthop<'p> {
         self.gateway
     }
 
-    /// Reads it from an IPv4 dst.
+    /// Reads it from an IPv4 dst; [`None`] if that leads where an ICMP redirect says, and not where
+    /// the FIB does.
     ///
     /// # Safety
     ///
     /// `dst` is part of a `struct rtable`, valid for `'p` in an RCU read-side critical section.
-    pub(super) unsafe fn from_dst4(dst: *const bindings::dst_entry) -> Self {
+    pub(super) unsafe fn from_dst4(dst: *const bindings::dst_entry) -> Option<Self> {
         // SAFETY: The caller promises that this is an rtable, and its state does not change. A
         // redirect may change its gateway meanwhile (update_or_create_fnhe() in net/ipv4/route.c):
         // each member is then the old one or the new, and any bits are an address.
-        unsafe {
+        let (nexthop, flags) = unsafe {
             let rt = bindings::wgvia_dst_rtable(dst);
             let gateway = &raw const (*rt).__bindgen_anon_1;
-            Self {
+            let nexthop = Self {
                 binding: lwtunnel::binding((*dst).lwtstate),
                 gateway: match u32::from((&raw const (*rt).rt_gw_family).read_volatile()) {
                     _ if (&raw const (*rt).rt_uses_gateway).read_volatile() == 0 => None,
@@ -57,35 +68,46 @@ impl<'p> Nexthop<'p> {
                     )),
                     _ => None,
                 },
-            }
-        }
+            };
+            // Last: the kernel sets the flag before it changes the gateway.
+            (nexthop, (&raw const (*rt).rt_flags).read_volatile())
+        };
+        nexthop.unless_redirected(flags & bindings::RTCF_REDIRECTED != 0)
     }
 
-    /// Reads it from an IPv6 dst.
+    /// Reads it from an IPv6 dst; [`None`] if that leads where an ICMPv6 redirect says, and not
+    /// where the FIB does.
     ///
     /// # Safety
     ///
     /// `dst` is part of a `struct rt6_info`, valid for `'p` in an RCU read-side critical section.
-    pub(super) unsafe fn from_dst6(dst: *const bindings::dst_entry) -> Self {
+    pub(super) unsafe fn from_dst6(dst: *const bindings::dst_entry) -> Option<Self> {
         // SAFETY: The caller promises that this is an rt6_info; its state and gateway do not
-        // change, and of its flags only others than this one.
-        unsafe {
+        // change, and of its flags only others than these.
+        let (nexthop, flags) = unsafe {
             let rt = bindings::wgvia_dst_rt6_info(dst);
             let flags = (&raw const (*rt).rt6i_flags).read_volatile();
-            Self {
+            let nexthop = Self {
                 binding: lwtunnel::binding((*dst).lwtstate),
-                gateway: (flags & bindings::RTF_GATEWAY != 0)
+                gateway: (flags & bindings::RTF_GATEWAY != 0 && !is_advertised(flags))
                     .then(|| addr::from_in6((*rt).rt6i_gateway)),
-            }
-        }
+            };
+            (nexthop, flags)
+        };
+        nexthop.unless_redirected(flags & bindings::RTF_DYNAMIC != 0)
     }
 
-    /// Reads it from the FIB.
+    /// A redirect changes the gateway of a dst and not its peer: a key stays.
+    fn unless_redirected(self, redirected: bool) -> Option<Self> {
+        (!redirected || self.binding.is_some()).then_some(self)
+    }
+
+    /// Reads it from the FIB. Pass as `advertised` what [`is_advertised`] says of the route.
     ///
     /// # Safety
     ///
     /// `nhc` was found in the FIB in an RCU read-side critical section that lasts for `'p`.
-    pub(super) unsafe fn from_fib(nhc: *const bindings::fib_nh_common) -> Self {
+    pub(super) unsafe fn from_fib(nhc: *const bindings::fib_nh_common, advertised: bool) -> Self {
         // SAFETY: The caller promises that it is valid; what is read does not change, and the
         // family says which member of the union the gateway is.
         unsafe {
@@ -96,7 +118,7 @@ impl<'p> Nexthop<'p> {
             Self {
                 binding: lwtunnel::binding((*nhc).nhc_lwtstate),
                 gateway: match u32::from((*nhc).nhc_gw_family) {
-                    _ if on_link => None,
+                    _ if on_link || advertised => None,
                     bindings::AF_INET => Some(addr::from_be32((*nhc).nhc_gw.ipv4)),
                     bindings::AF_INET6 => Some(addr::from_in6((*nhc).nhc_gw.ipv6)),
                     _ => None,

@@ -146,7 +146,7 @@ impl<'p> Packet<'p> {
     /// packet's dst.
     ///
     /// [`None`] if there is no dst, or it is one of another device or protocol, as when a packet
-    /// socket, a redirect or a bond sent the packet.
+    /// socket, a redirect by tc or a bond sent the packet; and if an ICMP redirect has changed it.
     pub(crate) fn nexthop(&self, dev: &NetDevice) -> Option<Nexthop<'p>> {
         // SAFETY: Valid by the type invariants; the dst is kept by the packet or by RCU.
         let dst = unsafe { bindings::wgvia_skb_dst(self.as_ptr()) };
@@ -165,9 +165,9 @@ impl<'p> Packet<'p> {
         }
         match (u32::from(family), self.destination) {
             // SAFETY: The family says that it is an IPv4 dst; see above for its lifetime.
-            (bindings::AF_INET, IpAddr::V4(_)) => Some(unsafe { Nexthop::from_dst4(dst) }),
+            (bindings::AF_INET, IpAddr::V4(_)) => unsafe { Nexthop::from_dst4(dst) },
             // SAFETY: The family says that it is an IPv6 dst; see above for its lifetime.
-            (bindings::AF_INET6, IpAddr::V6(_)) => Some(unsafe { Nexthop::from_dst6(dst) }),
+            (bindings::AF_INET6, IpAddr::V6(_)) => unsafe { Nexthop::from_dst6(dst) },
             _ => None,
         }
     }
