@@ -142,6 +142,9 @@ make_module() {
 	make -C "$(kernel_tree "$name")" M="$copy" "${flags[@]}" "$@"
 }
 
+# boot_words FILE: what a test file wants on the kernel's command line
+boot_words() { sed -n 's/^# boot: //p' "$1"; }
+
 # vng_command NAME: virtme-ng's command line to boot the kernel NAME, a word a
 # line. The root is read-only and nobody changes it while a guest runs, so the
 # guest may cache it; root= names the 9p export for a kernel without CONFIG_BLOCK.

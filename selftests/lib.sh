@@ -179,9 +179,9 @@ setup_ns()
 		NETNS+=("${!name}")
 		ip -n "${!name}" link set lo up
 	done
-	# Nothing but the tests themselves may send.
+	# Nothing but the tests themselves may send. -e: for no_ipv6.sh
 	for name in "$@"; do
-		in_ns "${!name}" sysctl -qw \
+		in_ns "${!name}" sysctl -eqw \
 			net.ipv6.conf.default.router_solicitations=0 \
 			net.ipv6.conf.default.accept_dad=0 \
 			net.ipv4.conf.all.rp_filter=0 \

@@ -8,6 +8,7 @@
 #ifndef _WGVIA_BINDINGS_HELPER_H
 #define _WGVIA_BINDINGS_HELPER_H
 
+#include <linux/ipv6.h>
 #include <linux/netdevice.h>
 #include <linux/notifier.h>
 #include <linux/percpu.h>

@@ -163,6 +163,11 @@ impl<'a> Flow<'a> {
     }
 
     fn lookup6<'p>(&self, destination: Ipv6Addr) -> Option<Route<'p>> {
+        // With ipv6.disable=1 there are no tables, and WireGuard carries IPv6 all the same.
+        // SAFETY: Reads a variable that is not written after boot.
+        if !unsafe { bindings::ipv6_mod_enabled() } {
+            return None;
+        }
         // A link-local address means nothing without its link.
         let on_device = self.through == Through::Device || destination.is_unicast_link_local();
         let (oif, mut flags) = if on_device {
@@ -172,7 +177,7 @@ impl<'a> Flow<'a> {
         };
         flags |= bindings::RT6_LOOKUP_F_AS_DST | bindings::RT6_LOOKUP_F_REJECT;
         // Who has an address of this host as its source lies, whichever device it is on; for IPv4
-        // the stack sees to that. Each device has its own link-local addresses.
+        // the stack sees to that (and not to the broadcast address of another device's subnet). Each device has its own link-local addresses.
         if self.is_reply() && !destination.is_unicast_link_local() {
             flags |= bindings::RT6_LOOKUP_F_LOCAL;
         }
