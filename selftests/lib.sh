@@ -544,6 +544,37 @@ check_source()
 	esac
 }
 
+# share NAME: the flows of the last "spread" that went there
+share()
+{
+	local share
+
+	share=$(grep -oE "\b$1=[0-9]+" <<<"$REPLY")
+	echo "${share#*=}"
+}
+
+# check_three_to_one NAME DST: of 200 flows peer 2 gets three times as many as peer 3.
+# Five standard deviations around 150 are 119 to 181.
+check_three_to_one()
+{
+	count_from_now
+	packets spread 200 "$@"
+	if [[ $(share p2) -lt 119 || $(share p2) -gt 181 ]] ||
+	   [[ $(($(share p2) + $(share p3))) != 200 ]]; then
+		fail "200 flows at weights 3 and 1 go to: $REPLY"
+	fi
+	check_counters tx-wgpeer=200
+}
+
+# check_spread NAME...: of many flows from the hub to $addr each of these gets some,
+# and no other
+check_spread()
+{
+	# shellcheck disable=SC2154 # the test file has it
+	packets spread 40 hub "$addr"
+	check_eq "peers that get packets" "$*" "$(tr ' ' '\n' <<<"$REPLY" | sed 's/=.*//' | sort | paste -sd ' ')"
+}
+
 # check_ping DST: the hub gets an answer
 check_ping()
 {

@@ -225,13 +225,6 @@ sent_by()
 
 sends_by() { [[ $(sent_by "$1") -ge $2 ]]; }
 
-# check_spread NAME...: over many flows each of these is used, and no other
-check_spread()
-{
-	packets spread 40 hub "$addr"
-	check_eq "peers that get packets" "$*" "$(tr ' ' '\n' <<<"$REPLY" | sed 's/=.*//' | sort | paste -sd ' ')"
-}
-
 # group FAMILY [WORD]...: a group of a type
 group()
 {
