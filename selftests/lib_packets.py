@@ -8,7 +8,7 @@ lib.sh runs this as a coprocess. Each line of its input is a command, each line
 of its output the answer:
 
     send NAME DST [OPTION]...         a datagram from a fresh UDP socket
-    open SOCKET NAME DST [OPTION]...  connect a UDP socket and keep it
+    open SOCKET NAME DST [OPTION]...  a UDP socket that is kept
     again SOCKET                      a datagram from that socket
     close SOCKET
     forge NAME DEV SRC DST [FRAGMENT] a packet made by hand, from a packet socket,
@@ -16,9 +16,10 @@ of its output the answer:
     spread COUNT NAME DST [OPTION]... COUNT datagrams, each of another socket
     large COUNT NAME DST [OPTION]...  COUNT datagrams, sent as one packet (GSO)
 
-OPTION is src=ADDRESS, mark=NUMBER, tos=NUMBER or dev=DEVICE. FRAGMENT is first
-or later: the packet says so of itself. In either there are ports to be seen in
-the place where a whole packet has its own.
+OPTION is src=ADDRESS, sport=PORT, mark=NUMBER, tos=NUMBER, dev=DEVICE, or
+connect=no: the socket is told the destination with each datagram instead, and so
+keeps no route. FRAGMENT is first or later: the packet says so of itself. In either
+there are ports to be seen in the place where a whole packet has its own.
 
 The answer to those that send is where the packet was received (before anything
 in that namespace could drop it): the names, joined by commas. What comes in at a
@@ -116,6 +117,15 @@ def forged(src, dst, payload, fragment=None):
     return header + udp + payload
 
 
+class Unconnected(socket.socket):
+    """A socket that says with each packet where it is to go."""
+
+    to = None
+
+    def send(self, data):
+        return self.sendto(data, self.to)
+
+
 class Packets:
     """The namespaces, a listener in each, and the sockets that are kept."""
 
@@ -199,12 +209,13 @@ class Packets:
         return self.fate(payload, before, sock)
 
     def socket(self, name, dst, *options):
-        """A connected UDP socket in a namespace, to which no ICMP error sticks."""
+        """A UDP socket in a namespace, to which no ICMP error sticks."""
         options = dict(option.split("=", 1) for option in options)
         dst = ipaddress.ip_address(dst)
         v6 = dst.version == 6
+        kind = Unconnected if options.get("connect") == "no" else socket.socket
         with self.inside(name):
-            sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+            sock = kind(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
             scope = socket.if_nametoindex(options["dev"]) if "dev" in options else 0
         try:
             if "dev" in options:
@@ -217,12 +228,13 @@ class Packets:
                     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TCLASS, int(options["tos"], 0))
                 else:
                     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, int(options["tos"], 0))
-            if "src" in options:
-                sock.bind((options["src"], 0))
-            if v6:
-                sock.connect((str(dst), PORT, 0, scope))
+            if "src" in options or "sport" in options:
+                sock.bind((options.get("src", ""), int(options.get("sport", 0))))
+            to = (str(dst), PORT, 0, scope) if v6 else (str(dst), PORT)
+            if kind is Unconnected:
+                sock.to = to
             else:
-                sock.connect((str(dst), PORT))
+                sock.connect(to)
         except OSError:
             sock.close()
             raise
