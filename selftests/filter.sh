@@ -30,6 +30,7 @@ test_reset()
 	ip_hub rule flush proto boot
 	ip_hub -6 rule flush proto boot
 	set_filter strict
+	rp_filter 0
 }
 
 rule() { ip_hub "-$f" rule "$@" proto boot; }
@@ -222,19 +223,86 @@ suppressed_reject()
 	done
 }
 
-# The kernel's own filter, beside ours: neither undoes the other.
-rp_filter()
+# rp_filter VALUE: the kernel's own filter, which is behind ours
+rp_filter() { check in_hub sysctl -qw net.ipv4.conf.hub.rp_filter="$1"; }
+
+# check_rp SOURCE COUNTER DELIVERED...: wgvia accepts the source from peer 2, by this
+# way, whatever rp_filter is; what the stack does then with rp_filter 0, 1 and 2
+check_rp()
 {
-	local value
+	local source=$1 counter=$2 value=0 expected
+	shift 2
+
+	for expected in "$@"; do
+		rp_filter "$value"
+		count_from_now
+		check_deliver "$expected" p2 wg0 "$source" "$hub_addr"
+		check_counters "$counter=1"
+		value=$((value + 1))
+	done
+	rp_filter 0
+}
+
+# rp_device: neither filter undoes the other
+rp_device()
+{
+	family 4
+	set_filter device
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check_rp "$addr" rx-wgpeer delivered delivered delivered
+	# The reply would leave elsewhere, and the longest prefix on the device leads to
+	# the peer: 1 wants the best route, and 2 any.
+	check ip_hub route add "$longer" dev other
+	check_rp "$longer_addr" rx-wgpeer delivered rp_filter delivered
+	check_rp "$addr" rx-wgpeer delivered delivered delivered
+	# What ours refuses does not get as far.
+	rp_filter 1
+	check_deliver dropped p3 wg0 "$longer_addr" "$hub_addr"
+	rp_filter 0
+	check ip_hub link del other
+}
+
+rp_none()
+{
+	family 4
+	set_filter none
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route add "$longer" dev other
+	check_rp "$addr" rx-unfiltered delivered delivered delivered
+	check_rp "$longer_addr" rx-unfiltered delivered rp_filter delivered
+	check_rp 198.51.100.1 rx-unfiltered delivered rp_filter rp_filter
+	check ip_hub link del other
+}
+
+# On a device with one peer strict is what rp_filter 1 is: what the one refuses, the
+# other does too, and what it accepts is delivered.
+rp_strict()
+{
+	local source
 
 	family 4
-	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
-	for value in 0 1 2; do
-		check in_hub sysctl -qw net.ipv4.conf.hub.rp_filter="$value"
-		check_source 10.2.1.1 rx-wgpeer p2
-		check_ping 10.0.0.2
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$longer" dev other
+	set_filter none
+	rp_filter 1
+	check_deliver delivered p2 wg0 "$addr" "$hub_addr"
+	for source in "$longer_addr" 198.51.100.1; do
+		check_deliver rp_filter p2 wg0 "$source" "$hub_addr"
 	done
-	check in_hub sysctl -qw net.ipv4.conf.hub.rp_filter=0
+	set_filter strict
+	check_rp "$addr" rx-wgpeer delivered delivered delivered
+	count_from_now
+	for source in "$longer_addr" 198.51.100.1; do
+		check_deliver dropped p2 wg0 "$source" "$hub_addr"
+	done
+	check_counters rx-drop-device=1 rx-drop-noroute=1
+	check ip_hub link del other
 }
 
 # An IPv6 route for one source of ours: the reply has the packet's destination.
@@ -287,7 +355,9 @@ for f in 4 6; do
 	test_add "IPv$f: strict and device: suppressing rules and rejecting routes" suppressed_reject $f
 	test_add "IPv$f: none" none $f
 done
-test_add "IPv4: rp_filter beside ours" rp_filter
+test_add "IPv4: device: rp_filter behind it" rp_device
+test_add "IPv4: none: rp_filter behind it" rp_none
+test_add "IPv4: strict: as rp_filter 1" rp_strict
 test_add "IPv6: source-specific routes" source_specific
 
 setup_hub 3

@@ -523,6 +523,17 @@ check_forge()
 	check_eq "packet sent by $1 through $2, from $3 to $4${5:+ ($5 fragment)}" "$expected" "$REPLY"
 }
 
+# check_deliver EXPECTED NAME DEV SRC DST: what the hub's stack makes of a packet made by hand
+check_deliver()
+{
+	local expected=$1
+	shift
+
+	packets deliver "$@"
+	check_eq "packet sent by $1 through $2, from $3 to $4, behind the hub's stack" \
+		"$expected" "$REPLY"
+}
+
 # check_source SOURCE COUNTER p1|p2|p3|none [DST]: what becomes of a packet from this
 # address if each of three peers sends it. The one named may, and COUNTER moves;
 # if none may, COUNTER says why.

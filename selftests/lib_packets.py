@@ -13,6 +13,7 @@ of its output the answer:
     close SOCKET
     forge NAME DEV SRC DST [FRAGMENT] a packet made by hand, from a packet socket,
                                       which knows neither addresses nor routes
+    deliver NAME DEV SRC DST          forge, and what the stack of HUB makes of the packet
     spread COUNT NAME DST [OPTION]... COUNT datagrams, each of another socket
     large COUNT NAME DST [OPTION]...  COUNT datagrams, sent as one packet (GSO)
 
@@ -32,6 +33,11 @@ is what became of it:
                  peer may not send, or (forge) one that it could not send itself
     nobody       nothing of all this for longer than a packet can take
 
+"deliver" answers the same unless HUB received the packet; then
+
+    delivered    a socket of HUB has it
+    rp_filter    the stack has dropped it, and counted it as one of a wrong path
+
 "spread" and "large" answer with NAME=COUNT...
 """
 
@@ -49,6 +55,7 @@ import time
 from lib import SLOW, enter_netns, netns
 
 PORT = 4747
+PAYLOAD = "!8sQ"
 TIMEOUT = 10.0 * SLOW
 
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
@@ -131,11 +138,12 @@ class Packets:
 
     def __init__(self, hub, names):
         self.names = names
+        self.hub_name = hub
         self.hub = names[hub]
         self.kept = {}
         self.count = 0
         self.listeners = {}
-        self.sinks = []
+        self.sinks = {}
         enter_netns(self.hub)
         for name in names:
             with self.inside(name):
@@ -147,14 +155,15 @@ class Packets:
                 # So that no port is unreachable: nothing of ours is answered.
                 sink = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
                 sink.bind(("::", PORT))
-                self.sinks.append(sink)
+                sink.setblocking(False)
+                self.sinks[name] = sink
 
     def inside(self, name):
         return netns(self.names[name], self.hub)
 
     def payload(self):
         self.count += 1
-        return struct.pack("!8sQ", b"wgvia\0\0\0", self.count)
+        return struct.pack(PAYLOAD, b"wgvia", self.count)
 
     @staticmethod
     def errors():
@@ -166,6 +175,20 @@ class Packets:
                 received += int(fields[2])
                 sent += int(fields[10])
         return received, sent
+
+    @staticmethod
+    def reverse_path_drops():
+        """The packets that the hub's stack dropped because of rp_filter."""
+        with open("/proc/self/net/netstat", encoding="ascii") as file:
+            names, values = (line.split() for line in file if line.startswith("TcpExt:"))
+        return int(values[names.index("IPReversePathFilter")])
+
+    @staticmethod
+    def taken(sink):
+        """The payloads that have got to a socket by now."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                yield sink.recv(4096)
 
     def arrivals(self, payload):
         """The name of who has received it by now, for each packet that ends with it."""
@@ -277,6 +300,22 @@ class Packets:
                 return errno.errorcode[err.errno]
             return self.fate(payload, before)
 
+    def deliver(self, *args):
+        sink = self.sinks[self.hub_name]
+        collections.deque(self.taken(sink), 0)
+        before = self.reverse_path_drops()
+        if (fate := self.forge(*args)) != self.hub_name:
+            return fate
+        payload = struct.pack(PAYLOAD, b"wgvia", self.count)
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            select.select((sink,), (), (), 0.005)
+            if payload in self.taken(sink):
+                return "delivered"
+            if self.reverse_path_drops() > before:
+                return "rp_filter"
+        return "nobody"
+
     def spread(self, count, *args):
         fates = collections.Counter(self.send(*args) for _ in range(int(count)))
         return " ".join(f"{fate}={fates[fate]}" for fate in sorted(fates))
@@ -296,7 +335,7 @@ class Packets:
     def command(self, verb, *args):
         commands = {"send": self.send, "open": self.open, "again": self.again,
                     "close": self.close, "forge": self.forge, "spread": self.spread,
-                    "large": self.large}
+                    "large": self.large, "deliver": self.deliver}
         self.received(b"")
         try:
             return commands[verb](*args)
