@@ -646,6 +646,7 @@ talk_start()
 	mkfifo "$TMP/fifo"
 	nsenter --net="/run/netns/${!1}" socat - "TCP:$2:5202" <"$TMP/fifo" >"$TMP/answer" &
 	TALK_CLIENT=$!
+	TALKER=$1
 	exec {talk}>"$TMP/fifo"
 }
 
@@ -653,16 +654,19 @@ tell() { echo "$1" >&"$talk"; }
 
 answered() { [[ $(cat "$TMP/answer" 2>/dev/null) == *"$1"* ]]; }
 
-# check_talk_follows PREFIX WORD: the connection goes to peer 3 when the route does,
-# which does not answer: it waits until the route is back.
+# check_talk_follows PREFIX WORD: the very next segment goes to peer 3 when the route
+# does, which does not answer: the connection waits until the route is back.
 check_talk_follows()
 {
-	local before
-
-	before=$(sent_to 3)
+	packets watch "$2" "$TALKER"
 	check ip_hub route replace "$1" dev hub via-wgpeer "${KEY[3]}"
 	tell "$2"
-	busywait has_sent_to 3 "$before" || fail "the connection does not follow the route"
+	packets first
+	check_eq "who receives the first segment" p3 "$REPLY"
+	# A session keeps the order: what peer 2 has not received before this was not sent.
+	check_send p2 hub 10.0.0.2
+	packets watched
+	check_eq "who receives any" p3 "$REPLY"
 	answered "$2" && fail "an answer by the wrong peer"
 	check ip_hub route replace "$1" dev hub via-wgpeer "${KEY[2]}"
 	busywait answered "$2" || fail "no answer after the route is back"

@@ -16,6 +16,9 @@ of its output the answer:
     deliver NAME DEV SRC DST          forge, and what the stack of HUB makes of the packet
     spread COUNT NAME DST [OPTION]... COUNT datagrams, each of another socket
     large COUNT NAME DST [OPTION]...  COUNT datagrams, sent as one packet (GSO)
+    watch WORD NAME                   look out for TCP segments with this word, sent by NAME
+    first                             where the very first of them goes
+    watched                           end of watch: who has received any up to now
 
 OPTION is src=ADDRESS, sport=PORT, mark=NUMBER, tos=NUMBER, dev=DEVICE, or
 connect=no: the socket is told the destination with each datagram instead, and so
@@ -38,6 +41,9 @@ is what became of it:
     delivered    a socket of HUB has it
     rp_filter    the stack has dropped it, and counted it as one of a wrong path
 
+"first" answers with who received it and, if HUB's device of that name did not send
+all TCP segments that NAME did since, how many are lost.
+
 "spread" and "large" answer with NAME=COUNT...
 """
 
@@ -59,6 +65,7 @@ PAYLOAD = "!8sQ"
 TIMEOUT = 10.0 * SLOW
 
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
+PACKET_OUTGOING = 4
 SO_ATTACH_FILTER = 26
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 UDP_SEGMENT, SEGMENT = 103, 1200
@@ -133,6 +140,85 @@ class Unconnected(socket.socket):
         return self.sendto(data, self.to)
 
 
+def statistic(path, group, name):
+    """A counter of the network stack of this thread's namespace."""
+    with open(path, encoding="ascii") as file:
+        names, values = (line.split() for line in file if line.startswith(f"{group}:"))
+    return int(values[names.index(name)])
+
+
+class Watch:
+    """The TCP segments that end with a word: those that a device sent, those received."""
+
+    def __init__(self, packets, word, sender):
+        self.packets = packets
+        self.word = word.encode() + b"\n"
+        self.sender = sender
+        self.seen = 0
+        self.sent = []
+        self.received = {name: [] for name in packets.names}
+        self.socks = {}
+        for name in packets.names:
+            with packets.inside(name):
+                sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+            sock.setblocking(False)
+            self.socks[sock] = name
+        # Nothing that was on its way is to be counted by one and not by the other.
+        self.before = None
+        while self.before != (before := self.transmitted()):
+            self.before = before
+            self.look()
+            self.seen = 0
+
+    def transmitted(self):
+        """The TCP segments that the sender has made, whatever became of them."""
+        with self.packets.inside(self.sender):
+            return sum(statistic("/proc/self/net/snmp", "Tcp", name)
+                       for name in ("OutSegs", "RetransSegs"))
+
+    @staticmethod
+    def identity(packet):
+        """What tells a segment from one sent again: all but the checksum, which a device adds."""
+        checksum_at = (20 if packet[0] >> 4 == 4 else 40) + 16
+        return packet[:checksum_at] + packet[checksum_at + 2:]
+
+    def look(self):
+        for sock, name in self.socks.items():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    packet, (dev, _, kind, *_) = sock.recvfrom(4096)
+                    protocol = packet[9] if packet[0] >> 4 == 4 else packet[6]
+                    if protocol != socket.IPPROTO_TCP:
+                        continue
+                    sent = kind == PACKET_OUTGOING and dev == self.packets.hub_name
+                    self.seen += sent
+                    if not packet.endswith(self.word):
+                        continue
+                    if sent:
+                        self.sent.append(self.identity(packet))
+                    elif kind != PACKET_OUTGOING and dev != "lan":
+                        self.received[name].append(self.identity(packet))
+
+    def who(self, wanted=lambda _: True):
+        return ",".join(name for name, segments in self.received.items()
+                        if any(map(wanted, segments)))
+
+    def first(self):
+        who, lost = "", 1
+        deadline = time.monotonic() + TIMEOUT
+        while (not who or lost > 0) and time.monotonic() < deadline:
+            select.select(self.socks, (), (), 0.005)
+            transmitted = self.transmitted() - self.before
+            self.look()
+            lost = transmitted - self.seen
+            who = self.who(lambda segment: segment == self.sent[0])
+        return f"{who or 'nobody'}{f', {lost} lost' if lost > 0 else ''}"
+
+    def close(self):
+        for sock in self.socks:
+            sock.close()
+
+
 class Packets:
     """The namespaces, a listener in each, and the sockets that are kept."""
 
@@ -144,6 +230,7 @@ class Packets:
         self.count = 0
         self.listeners = {}
         self.sinks = {}
+        self.watching = None
         enter_netns(self.hub)
         for name in names:
             with self.inside(name):
@@ -179,9 +266,7 @@ class Packets:
     @staticmethod
     def reverse_path_drops():
         """The packets that the hub's stack dropped because of rp_filter."""
-        with open("/proc/self/net/netstat", encoding="ascii") as file:
-            names, values = (line.split() for line in file if line.startswith("TcpExt:"))
-        return int(values[names.index("IPReversePathFilter")])
+        return statistic("/proc/self/net/netstat", "TcpExt", "IPReversePathFilter")
 
     @staticmethod
     def taken(sink):
@@ -332,10 +417,23 @@ class Packets:
                 fates.update(self.arrivals(payload))
         return " ".join(f"{fate}={fates[fate]}" for fate in sorted(fates)) or "nobody"
 
+    def watch(self, word, sender):
+        self.watching = Watch(self, word, sender)
+        return "watching"
+
+    def first(self):
+        return self.watching.first()
+
+    def watched(self):
+        self.watching.look()
+        self.watching.close()
+        return self.watching.who()
+
     def command(self, verb, *args):
         commands = {"send": self.send, "open": self.open, "again": self.again,
                     "close": self.close, "forge": self.forge, "spread": self.spread,
-                    "large": self.large, "deliver": self.deliver}
+                    "large": self.large, "deliver": self.deliver, "watch": self.watch,
+                    "first": self.first, "watched": self.watched}
         self.received(b"")
         try:
             return commands[verb](*args)
