@@ -155,9 +155,51 @@ link_local()
 	check ip_hub link del other
 }
 
+# nested ADDRESS: the prefixes of all lengths around it, from the shortest, and with each
+# an address that is in it and in no longer one
+nested()
+{
+	python3 - "$1" <<-'END'
+		import ipaddress, sys
+		address = ipaddress.ip_address(sys.argv[1])
+		bits = address.max_prefixlen
+		for length in range(bits + 1):
+		    prefix = ipaddress.ip_network((address, length), strict=False)
+		    flipped = 1 << bits - length - 1 if length < bits else 0
+		    print(prefix, type(address)(int(address) ^ flipped))
+	END
+}
+
+# Each bit of an address counts: of nested prefixes each leads to another peer than the
+# next shorter and the next longer one.
+every_length()
+{
+	local address=10.90.165.60 prefixes sources length i n
+
+	family "$1"
+	[[ $1 == 4 ]] || address=2001:db8:a5a5:3c3c:5a5a:9696:c3c3:a55a
+	mapfile -t prefixes < <(nested "$address" | cut -d ' ' -f 1)
+	mapfile -t sources < <(nested "$address" | cut -d ' ' -f 2)
+	n=$((${#prefixes[@]} - 1))
+	for ((length = 1; length <= n; length++)); do
+		echo "route add ${prefixes[length]} dev hub via-wgpeer ${KEY[length % 3 + 1]}"
+	done >"$TMP/routes"
+	check ip_hub -batch "$TMP/routes"
+	count_from_now
+	for ((length = 1; length <= n; length++)); do
+		for i in 1 2 3; do
+			check_forge "$([[ $i == $((length % 3 + 1)) ]] && echo hub || echo dropped)" \
+				"p$i" wg0 "${sources[length]}" "$hub_addr"
+		done
+	done
+	check_counters rx-wgpeer="$n" rx-drop-peer=$((2 * n))
+	check_source "${sources[0]}" rx-drop-noroute none
+}
+
 for f in 4 6; do
 	test_add "IPv$f: a default route" default_route $f
 	test_add "IPv$f: the longest of overlapping prefixes" overlapping $f
+	test_add "IPv$f: nested prefixes of every length" every_length $f
 	test_add "IPv$f: no route, whatever AllowedIPs say" no_route $f
 	test_add "IPv$f: a route to an absent peer" absent_peer $f
 	test_add "IPv$f: routes that are not unicast" not_unicast $f
