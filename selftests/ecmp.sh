@@ -261,6 +261,19 @@ ipv6_commands()
 }
 
 # One nexthop of several that is there already: the others do not come either.
+# Nor is it an older nexthop with a key and the gateway of one without.
+ipv6_half_others()
+{
+	local prefix=fd01:3::/48 before
+
+	check ip_hub route add "$prefix" nexthop via fe80::1 dev hub via-wgpeer "${KEY[1]}" \
+		nexthop dev hub via-wgpeer "${KEY[2]}"
+	before=$(routes 6 "$prefix")
+	check_fails "RTNETLINK answers: File exists" ip_hub route append "$prefix" \
+		nexthop via fe80::1 dev hub nexthop dev hub via-wgpeer "${KEY[2]}"
+	check_eq "routes" "$before" "$(routes 6 "$prefix")"
+}
+
 # What is rolled back has been told of: that it is gone again has to be told too.
 ipv6_half_told()
 {
@@ -324,6 +337,7 @@ done
 test_add "IPv4: replace and del" ipv4_commands
 test_add "IPv6: append, replace and del of single nexthops" ipv6_commands
 test_add "IPv6: what fails is not half done" ipv6_half_done
+test_add "IPv6: what fails takes nothing of others with it" ipv6_half_others
 test_add "IPv6: what fails is told to be undone" ipv6_half_told
 
 setup_hub 3 lan
