@@ -117,7 +117,7 @@ fn resolve<'p>(
         return (Way::OnLink, Resolved::Allowed(dev.peer_by_allowedips(addr)));
     };
     // Where no nexthop names a peer, no route to a gateway does.
-    if device.nexthops() > 0 {
+    if device.has_nexthops() {
         let route = Flow::to_gateway(gateway, dev.netdev()).lookup(path);
         if let Some(binding) = route.and_then(|route| route.chosen().binding()) {
             return (

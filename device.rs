@@ -37,6 +37,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         new_mutex,
@@ -130,21 +131,29 @@ struct Entry {
     states: usize,
 }
 
-/// What each packet reads, on a cache line without locks and reference counts: those change with
-/// every route, these only when what they say does.
+/// What each packet reads, on a cache line without locks and counts: those change with every route,
+/// these hardly ever.
 #[repr(align(64))]
 struct PerPacket {
     /// [`Settings`]; written under `attachment`.
     settings: Atomic<u32>,
+    /// Does a nexthop name a peer of this device?
+    has_nexthops: Atomic<bool>,
+    counters: Counters,
+}
+
+/// What every route changes, on a cache line that no packet reads.
+#[repr(align(64))]
+struct PerRoute {
     /// How many nexthops name a peer of this device.
     nexthops: Atomic<usize>,
-    counters: Counters,
 }
 
 /// A WireGuard device.
 #[pin_data]
 pub(crate) struct Device {
     per_packet: PerPacket,
+    per_route: PerRoute,
     /// The hook, unless the mode is off.
     #[pin]
     attachment: Mutex<Option<Attachment<Device>>>,
@@ -165,8 +174,11 @@ impl Device {
             pin_init!(Self {
                 per_packet: PerPacket {
                     settings: Atomic::new(Settings::DEFAULT.into_word()),
-                    nexthops: Atomic::new(0),
+                    has_nexthops: Atomic::new(false),
                     counters,
+                },
+                per_route: PerRoute {
+                    nexthops: Atomic::new(0),
                 },
                 attachment <- new_mutex!(None, "wgvia::Device::attachment"),
                 tracking <- new_mutex!(false, "wgvia::Device::tracking"),
@@ -185,14 +197,19 @@ impl Device {
     pub(crate) fn is_active(&self, mode: Mode) -> bool {
         match mode {
             Mode::Off => false,
-            Mode::Auto => self.nexthops() > 0,
+            Mode::Auto => self.has_nexthops(),
             Mode::On => true,
         }
     }
 
-    /// How many nexthops name a peer of this device now.
+    /// Does a nexthop name a peer of this device now?
+    pub(crate) fn has_nexthops(&self) -> bool {
+        self.per_packet.has_nexthops.load(Relaxed)
+    }
+
+    /// How many nexthops name a peer of this device now. Not for the packet path.
     pub(crate) fn nexthops(&self) -> usize {
-        self.per_packet.nexthops.load(Relaxed)
+        self.per_route.nexthops.load(Relaxed)
     }
 
     /// Its counters.
@@ -202,12 +219,30 @@ impl Device {
 
     /// A nexthop that names a peer of this device has come. Any context.
     pub(crate) fn nexthop_linked(&self) {
-        self.per_packet.nexthops.add(1, Relaxed);
+        if self.per_route.nexthops.fetch_add(1, Full) == 0 {
+            self.tell_packets();
+        }
     }
 
     /// The reverse of [`Self::nexthop_linked`].
     pub(crate) fn nexthop_unlinked(&self) {
-        self.per_packet.nexthops.fetch_sub(1, Relaxed);
+        if self.per_route.nexthops.fetch_sub(1, Full) == 1 {
+            self.tell_packets();
+        }
+    }
+
+    /// The count of nexthops has left zero or come to it.
+    ///
+    /// Several may be here at once, each after its own change of the count. The last of them to
+    /// say something then looks at a count that nobody changes any more without coming here.
+    fn tell_packets(&self) {
+        loop {
+            let has_nexthops = self.nexthops() > 0;
+            self.per_packet.has_nexthops.xchg(has_nexthops, Full);
+            if has_nexthops == (self.nexthops() > 0) {
+                break;
+            }
+        }
     }
 
     /// Changes the mode, the filter or both, without a packet falling between two chairs: one that
