@@ -59,6 +59,66 @@ route_commands()
 	check_eq "state" "$before" "$(state)"
 }
 
+# with_caps CAPS [OPTION]... COMMAND...: in the hub's namespace, with these of root's
+# capabilities, and options of setpriv
+with_caps()
+{
+	local caps=$1
+	shift
+
+	in_hub setpriv --inh-caps="$caps" --ambient-caps="$caps" --bounding-set="$caps" "$@"
+}
+
+# CAP_NET_ADMIN is enough, for a user who is not root too.
+net_admin_alone()
+{
+	local user
+
+	family "$1"
+	for user in 0 65534; do
+		set -- with_caps -all,+net_admin --reuid="$user" --regid="$user" --clear-groups
+		check_eq "capabilities" cap_net_admin "$("$@" capsh --print | capabilities)"
+		check "$@" ip route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+		check_send p2 hub "$addr"
+		check "$@" ip route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+		check_send p3 hub "$addr"
+		check "$@" ip route del "$prefix" dev hub via-wgpeer "${KEY[3]}"
+		check "$@" ip "-$f" nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+		check "$@" ip "-$f" nexthop replace id 1 dev hub via-wgpeer "${KEY[3]}"
+		check "$@" ip nexthop del id 1
+		check "$@" wgvia set hub mode on filter strict
+		check_eq "wgvia show" "on strict" \
+			"$("$@" wgvia show -j hub | jq -r '.[0] | "\(.mode) \(.filter)"')"
+		check "$@" wgvia set hub mode auto filter device
+	done
+}
+
+# capabilities: the effective ones, of what capsh prints
+capabilities() { sed -nE 's/^Current: (.*)=eip$/\1/p'; }
+
+# All the others of root do not make up for it.
+all_but_net_admin()
+{
+	local as=(with_caps -net_admin) before command out
+
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	before=$(state)
+	check_fails "$EPERM" "${as[@]}" ip route add "$prefix2" dev hub via-wgpeer "${KEY[3]}"
+	check_fails "$EPERM" "${as[@]}" ip route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check_fails "$EPERM" "${as[@]}" ip route del "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check_fails "$EPERM" "${as[@]}" ip "-$f" nexthop add id 2 dev hub via-wgpeer "${KEY[3]}"
+	check_fails "$EPERM" "${as[@]}" ip "-$f" nexthop replace id 1 dev hub via-wgpeer "${KEY[3]}"
+	check_fails "$EPERM" "${as[@]}" ip nexthop del id 1
+	for command in "wgvia show" "wgvia set hub mode on" "wgvia set hub filter none"; do
+		# shellcheck disable=SC2086 # words
+		out=$("${as[@]}" $command 2>&1) && fail "succeeded: $command"
+		[[ $out == *"$WGVIA_EPERM"* ]] || fail "$command: $out"
+	done
+	check_eq "state" "$before" "$(state)"
+}
+
 # Keys in routes are for everybody; what WireGuard and wgvia show is not.
 may_see()
 {
@@ -266,6 +326,8 @@ loading()
 
 for f in 4 6; do
 	test_add "IPv$f: no route or nexthop command without CAP_NET_ADMIN" route_commands $f
+	test_add "IPv$f: CAP_NET_ADMIN alone is enough" net_admin_alone $f
+	test_add "IPv$f: all capabilities but CAP_NET_ADMIN are not" all_but_net_admin $f
 	test_add "IPv$f: everybody sees the keys in routes" may_see $f
 done
 test_add "nothing by wgvia and wg without CAP_NET_ADMIN" tools
