@@ -118,6 +118,63 @@ packet_socket_rules()
 	check_forge p2 hub hub "$hub_addr" "$addr"
 }
 
+# check_flows EXPECTED COMMAND...: where the packets of many flows go, each to an
+# address of its own; the command's last word is its beginning
+check_flows()
+{
+	local expected=$1 base=${*: -1} i got=()
+	shift
+
+	for i in {1..12}; do
+		packets "${@:1:$#-1}" "$base$i"
+		got+=("$REPLY")
+	done
+	check_eq "where flows sent by: ${*:1:$#-1} $base... go" "$expected" \
+		"$(printf '%s\n' "${got[@]}" | sort -u | paste -sd ' ')"
+}
+
+# Nobody spreads the flows that have no route: all take the first nexthop on the device.
+multipath()
+{
+	local base first=(dev hub via-wgpeer "${KEY[2]}") second=(dev hub via-wgpeer "${KEY[3]}")
+
+	family "$1"
+	base=${addr%1}
+	check ip_hub route add "$prefix" nexthop "${first[@]}" nexthop "${second[@]}"
+	check_flows "p2 p3" send hub "$base"
+	count_from_now
+	check_flows p2 forge hub hub "$hub_addr" "$base"
+	check_counters tx-wgpeer=12
+	check ip_hub route del "$prefix"
+	check ip_hub route add "$prefix" nexthop "${second[@]}" weight 1 nexthop "${first[@]}" weight 9
+	check_flows p3 forge hub hub "$hub_addr" "$base"
+	check ip_hub route del "$prefix"
+
+	check ip_hub "-$f" nexthop add id 2 "${first[@]}"
+	check ip_hub "-$f" nexthop add id 3 "${second[@]}"
+	check ip_hub nexthop add id 9 group 3/2
+	check ip_hub "-$f" route add "$prefix" nhid 9
+	check_flows "p2 p3" send hub "$base"
+	check_flows p3 forge hub hub "$hub_addr" "$base"
+	check ip_hub nexthop replace id 9 group 2/3
+	check_flows p2 forge hub hub "$hub_addr" "$base"
+}
+
+# One through another device is passed over, wherever it stands.
+multipath_devices()
+{
+	local base other=203.0.113.9
+
+	family "$1"
+	base=${addr%1}
+	[[ $f == 4 ]] || other=2001:db8:1::9
+	check ip_hub route add "$prefix" nexthop via "$other" dev lan weight 100 \
+		nexthop dev hub via-wgpeer "${KEY[3]}" nexthop dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_flows p3 forge hub hub "$hub_addr" "$base"
+	check_counters tx-wgpeer=12
+}
+
 redirect_start()
 {
 	check in_hub tc qdisc add dev lan clsact
@@ -326,6 +383,8 @@ for f in 4 6; do
 	test_add "IPv$f: packet socket: no way" packet_socket_not_sent $f
 	test_add "IPv$f: packet socket: mode off" packet_socket_off $f
 	test_add "IPv$f: packet socket: rules for the source" packet_socket_rules $f
+	test_add "IPv$f: packet socket: the first nexthop of several" multipath $f
+	test_add "IPv$f: packet socket: the first nexthop of several on the device" multipath_devices $f
 	test_add "IPv$f: tc redirect: every way to a peer" redirect $f
 	test_add "IPv$f: tc redirect: no way" redirect_not_sent $f
 	test_add "IPv$f: tc redirect: rules for the mark" redirect_mark $f
