@@ -594,6 +594,28 @@ check_ping()
 	out=$(in_hub ping -n -c 1 -W $((5 * SLOW)) "$@" 2>&1) || fail "ping $*: $out"
 }
 
+# echos NAME FAMILY: echo requests that have arrived in the namespace
+echos()
+{
+	local counter=IcmpInEchos
+
+	[[ $2 == 4 ]] || counter=Icmp6InEchos
+	# shellcheck disable=SC2016 # fields of awk
+	in_ns "${!1}" nstat -asz "$counter" | awk '!/^#/ { print $2 }'
+}
+
+# check_ping_from NAME SRC DST WHERE: it is answered, and was asked there
+check_ping_from()
+{
+	local out before f=4
+
+	[[ $3 != *:* ]] || f=6
+	before=$(echos "$4" $f)
+	out=$(in_ns "${!1}" ping -n -c 1 -W $((5 * SLOW)) -I "$2" "$3" 2>&1) ||
+		fail "ping from $2 in $1 to $3: $out"
+	check_eq "echo requests from $2 in $1 to $3 that reach $4" 1 $(($(echos "$4" $f) - before))
+}
+
 # --- TCP -------------------------------------------------------------------
 
 # listens NAME PORT: something accepts TCP connections in the namespace

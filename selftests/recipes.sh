@@ -117,24 +117,6 @@ thousand()
 	check_may_send 2 10.65.7.1 10.0.0.254
 }
 
-# echos NAME: echo requests that have arrived in its namespace
-echos()
-{
-	# shellcheck disable=SC2016 # fields of awk
-	ip netns exec "${!1}" nstat -asz IcmpInEchos | awk '!/^#/ { print $2 }'
-}
-
-# check_ping_from NAME SRC DST WHERE: it is answered, and was asked there
-check_ping_from()
-{
-	local out before
-
-	before=$(echos "$4")
-	out=$(ip netns exec "${!1}" ping -n -c 1 -W 5 -I "$2" "$3" 2>&1) ||
-		fail "ping from $2 in $1 to $3: $out"
-	check_eq "echo requests from $2 in $1 to $3 that reach $4" 1 $(($(echos "$4") - before))
-}
-
 add_lan()
 {
 	local n=$1 ns=$2
@@ -144,6 +126,8 @@ add_lan()
 		link set eth0 up
 		address add 192.168.$n.2/24 dev eth0
 		route add default via 192.168.$n.1
+		address add 2001:db8:$n::2/64 dev eth0
+		route add ::/0 via 2001:db8:$n::1
 	END
 }
 
@@ -153,19 +137,31 @@ vrf()
 	add_lan 2 green
 	recipe vrf
 	recipe vrf-rules
+	# To bind to, which a route does not allow
+	check in_peer 1 ip address add fd01::1/128 dev lo
+	check in_peer 2 ip address add fd01::1/128 dev lo
 	check_ping_from red 192.168.1.2 10.1.0.1 p1
+	check_ping_from red 2001:db8:1::2 fd01::1 p1
 	check_ping_from green 192.168.2.2 10.1.0.1 p2
+	check_ping_from green 2001:db8:2::2 fd01::1 p2
 
 	# From the sites: each to its own LAN and to no other
 	check_ping_from p1 10.1.0.1 192.168.1.2 red
+	check_ping_from p1 fd01::1 2001:db8:1::2 red
 	check_ping_from p2 10.1.0.1 192.168.2.2 green
+	check_ping_from p2 fd01::1 2001:db8:2::2 green
 	count_from_now
 	check_forge dropped p2 wg0 10.1.0.1 192.168.1.2
+	check_forge dropped p2 wg0 fd01::1 2001:db8:1::2
 	check_forge dropped p1 wg0 10.1.0.1 192.168.2.2
+	check_forge dropped p1 wg0 fd01::1 2001:db8:2::2
 	check_forge dropped p3 wg0 10.1.0.1 192.168.1.2
-	check_counters rx-drop-peer=3
+	check_forge dropped p3 wg0 fd01::1 2001:db8:1::2
+	check_counters rx-drop-peer=6
 	# Nor does one VRF lead to the LAN of the other.
 	! ip netns exec "$red" ping -n -q -c 1 -W 1 192.168.2.2 >"$TMP/ping" 2>&1 ||
+		fail "green's LAN answers red's"
+	! ip netns exec "$red" ping -n -q -c 1 -W 1 2001:db8:2::2 >"$TMP/ping" 2>&1 ||
 		fail "green's LAN answers red's"
 }
 
@@ -173,8 +169,11 @@ vrf_cleanup()
 {
 	local dev
 
-	in_hub sysctl -qw net.ipv4.ip_forward=0
+	in_hub sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
 	ip_hub rule flush proto boot
+	ip_hub -6 rule flush proto boot
+	in_peer 1 ip address del fd01::1/128 dev lo 2>/dev/null
+	in_peer 2 ip address del fd01::1/128 dev lo 2>/dev/null
 	for dev in lan1 lan2 red green; do
 		ip_hub link del "$dev" 2>/dev/null
 	done
