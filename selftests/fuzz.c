@@ -1,42 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Send netlink messages that are nearly right, and packets that are nearly right.
+ * Send netlink messages that are nearly right.
  *
- *	fuzz netlink COUNT SEED HUB OTHER [CORPUS]
- *	fuzz packets COUNT SEED DEVICE
+ *	fuzz COUNT SEED HUB OTHER CORPUS [KEPT]
  *
- * netlink: routes, nexthop objects and the generic netlink family of wgvia, for
- * the WireGuard device HUB and the device OTHER, which is of another kind. Every
- * value is taken from a small pool, so that messages refer to what earlier ones
- * made; then one message in two is damaged. Where the kernel has KCOV, a message
- * that reaches code which none has reached before is kept, in the file CORPUS too
- * if one is given, and some messages are damaged copies of those kept.
+ * Routes, nexthop objects and the generic netlink family of wgvia, for the
+ * WireGuard device HUB and the device OTHER, which is of another kind. Every value
+ * is taken from a small pool, so that messages refer to what earlier ones made;
+ * then one message in two is damaged, and one in three is a damaged copy of one in
+ * the file CORPUS, which are sent first, as they are.
  *
- * packets: IP packets to DEVICE, from and to addresses that its routes and
- * AllowedIPs know.
+ * With the file KEPT, messages are kept there for other runs, and used like those
+ * of CORPUS. Where the kernel has KCOV, they are those that reach code which none
+ * has reached before, elsewhere those that succeed and whose attributes no other
+ * had in that order.
  *
- * The same seed gives the same messages, without KCOV.
+ * The same seed gives the same messages, without KEPT.
  */
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/genetlink.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/kcov.h>
 #include <linux/netlink.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <netinet/ip.h>
-#include <netinet/ip6.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -44,55 +33,15 @@
 
 #include <linux/wgvia.h>
 
+#include "fuzz.h"
+
 #define RTA_WGPEER 0x1747
 #define LWTUNNEL_ENCAP_WGPEER 64
-#define LWTUNNEL_ENCAP_BPF 6
 #define KEY_LEN 32
-#define SPACE 8192
-
-static uint64_t state;
-
-static uint32_t rnd(void)
-{
-	state ^= state >> 12;
-	state ^= state << 25;
-	state ^= state >> 27;
-	return (state * 0x2545f4914f6cdd1dULL) >> 32;
-}
-
-static uint32_t below(uint32_t limit)
-{
-	return rnd() % limit;
-}
-
-static bool one_in(uint32_t n)
-{
-	return below(n) == 0;
-}
-
-#define pick(pool) ((pool)[below(sizeof(pool) / sizeof((pool)[0]))])
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
 
 /* --- attributes ---------------------------------------------------------- */
 
-static unsigned char message[SPACE];
-static size_t length;
 static uint32_t devices[4];
-
-static void put(const void *data, size_t len)
-{
-	if (length + len + 8 > SPACE)
-		return;
-	memcpy(message + length, data, len);
-	length += len;
-	while (length % 4)
-		message[length++] = 0;
-}
 
 static size_t nest_start(uint16_t type)
 {
@@ -251,6 +200,42 @@ static void put_route(void)
 		put_key();
 }
 
+/* For RTM_GETROUTE: the one route that a packet takes, or that matches it best. */
+static void put_lookup(void)
+{
+	struct rtmsg rtm = {
+		.rtm_family = one_in(2) ? AF_INET : AF_INET6,
+		.rtm_flags = one_in(2) ? RTM_F_FIB_MATCH : one_in(4) ? RTM_F_LOOKUP_TABLE : 0,
+	};
+	unsigned char dst[16] = { 10, 16 + below(16) };
+
+	if (rtm.rtm_family == AF_INET6)
+		dst[0] = 0xfd;
+	rtm.rtm_dst_len = rtm.rtm_family == AF_INET6 ? 128 : 32;
+	put(&rtm, sizeof(rtm));
+	attr(RTA_DST, dst, rtm.rtm_family == AF_INET6 ? 16 : 4);
+	if (one_in(2))
+		attr_u32(RTA_OIF, device());
+	if (one_in(8))
+		put_key();
+}
+
+static void put_resilience(void)
+{
+	uint16_t type = one_in(16) ? below(4) : NEXTHOP_GRP_TYPE_RES;
+	size_t nest;
+
+	attr_u16(NHA_GROUP_TYPE, type);
+	nest = nest_start(NHA_RES_GROUP | NLA_F_NESTED);
+	if (!one_in(4))
+		attr_u16(NHA_RES_GROUP_BUCKETS, one_in(12) ? below(1024) : 1U << below(6));
+	if (one_in(4))
+		attr_u32(NHA_RES_GROUP_IDLE_TIMER, one_in(4) ? rnd() : 0);
+	if (one_in(4))
+		attr_u32(NHA_RES_GROUP_UNBALANCED_TIMER, one_in(4) ? rnd() : below(3));
+	nest_end(nest);
+}
+
 static void put_nexthop(bool new)
 {
 	struct nhmsg nhm = {
@@ -276,6 +261,8 @@ static void put_nexthop(bool new)
 			group[i].weight = one_in(8) ? below(256) : 0;
 		}
 		attr(NHA_GROUP, group, count * sizeof(group[0]));
+		if (one_in(3))
+			put_resilience();
 		return;
 	}
 	if (!one_in(10))
@@ -337,59 +324,164 @@ static void damage(size_t start)
 	}
 }
 
-static const char *const names[] = {
-	"RTM_NEWROUTE", "RTM_DELROUTE", "RTM_NEWNEXTHOP", "RTM_DELNEXTHOP",
-	"dumps", "wgvia", "wgvia-dumps",
+/*
+ * What a message asks for, as it is sent, and what counts it. Of "other" none can
+ * succeed; of all others some have to.
+ */
+enum kind {
+	NEWROUTE, DELROUTE, GETROUTE, DUMP_ROUTES,
+	NEWNEXTHOP, NEWRESILIENT, DELNEXTHOP, GETNEXTHOP, DUMP_NEXTHOPS, DUMP_BUCKETS,
+	DEVICE_GET, DEVICE_SET, DUMP_DEVICES, DUMP_BINDINGS, OTHER,
+	KINDS
 };
 
-#define KINDS (sizeof(names) / sizeof(names[0]))
+static const char *const names[KINDS] = {
+	"RTM_NEWROUTE", "RTM_DELROUTE", "RTM_GETROUTE", "RTM_GETROUTE-dump",
+	"RTM_NEWNEXTHOP", "RTM_NEWNEXTHOP-resilient", "RTM_DELNEXTHOP", "RTM_GETNEXTHOP",
+	"RTM_GETNEXTHOP-dump", "RTM_GETNEXTHOPBUCKET-dump",
+	"DEVICE_GET", "DEVICE_SET", "DEVICE_GET-dump", "BINDING_GET-dump", "other",
+};
 
 static unsigned long sent[KINDS], good[KINDS];
 
-static int make(uint16_t wgvia)
+enum protocol { ROUTE, WGVIA };
+
+static int fds[2];
+static uint16_t wgvia;
+
+static struct nlmsghdr head_of_message(void)
+{
+	struct nlmsghdr head;
+
+	memcpy(&head, message, sizeof(head));
+	return head;
+}
+
+/* The first attribute of the message is at `at`. Is there one that makes a group resilient? */
+static bool is_resilient(size_t at)
+{
+	while (at + sizeof(struct nlattr) <= length) {
+		struct nlattr attr;
+
+		memcpy(&attr, message + at, sizeof(attr));
+		if (attr.nla_len < sizeof(attr))
+			return false;
+		if (attr.nla_type == NHA_GROUP_TYPE)
+			return message[at + sizeof(attr)] == NEXTHOP_GRP_TYPE_RES;
+		at += NLA_ALIGN(attr.nla_len);
+	}
+	return false;
+}
+
+static enum kind kind_of(enum protocol protocol)
+{
+	struct nlmsghdr head = head_of_message();
+	int dump = head.nlmsg_flags & NLM_F_DUMP;
+
+	if (protocol == WGVIA) {
+		if (length < sizeof(head) + sizeof(struct genlmsghdr))
+			return OTHER;
+		dump = dump == NLM_F_DUMP;
+		switch (message[sizeof(head)]) {
+		case WGVIA_CMD_DEVICE_GET:
+			return dump ? DUMP_DEVICES : DEVICE_GET;
+		case WGVIA_CMD_DEVICE_SET:
+			return dump ? OTHER : DEVICE_SET;
+		case WGVIA_CMD_BINDING_GET:
+			return dump ? DUMP_BINDINGS : OTHER;
+		}
+		return OTHER;
+	}
+	switch (head.nlmsg_type) {
+	case RTM_NEWROUTE:
+		return NEWROUTE;
+	case RTM_DELROUTE:
+		return DELROUTE;
+	case RTM_GETROUTE:
+		return dump ? DUMP_ROUTES : GETROUTE;
+	case RTM_NEWNEXTHOP:
+		return is_resilient(sizeof(head) + sizeof(struct nhmsg)) ? NEWRESILIENT : NEWNEXTHOP;
+	case RTM_DELNEXTHOP:
+		return DELNEXTHOP;
+	case RTM_GETNEXTHOP:
+		return dump ? DUMP_NEXTHOPS : GETNEXTHOP;
+	case RTM_GETNEXTHOPBUCKET:
+		return dump ? DUMP_BUCKETS : OTHER;
+	}
+	return OTHER;
+}
+
+/* The header of the message, whatever damage there is. */
+static void finish(struct nlmsghdr head, enum protocol protocol)
+{
+	static uint32_t seq;
+
+	/* The family gets another number with each boot. */
+	if (protocol == WGVIA)
+		head.nlmsg_type = wgvia;
+	head.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	head.nlmsg_len = length;
+	head.nlmsg_seq = ++seq;
+	head.nlmsg_pid = 0;
+	memcpy(message, &head, sizeof(head));
+}
+
+static enum protocol make(void)
 {
 	static const uint16_t flags[] = {
 		NLM_F_CREATE | NLM_F_EXCL, NLM_F_CREATE | NLM_F_REPLACE,
 		NLM_F_CREATE | NLM_F_APPEND, NLM_F_REPLACE, NLM_F_CREATE,
 	};
-	static const unsigned char kinds[] = { 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 5, 6 };
-	struct nlmsghdr head = { .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK };
-	int kind = pick(kinds);
+	/* Dumps are seldom: each is long. */
+	static const uint16_t types[] = {
+		RTM_NEWROUTE, RTM_NEWROUTE, RTM_NEWROUTE, RTM_NEWROUTE, RTM_NEWROUTE,
+		RTM_DELROUTE, RTM_DELROUTE, RTM_DELROUTE,
+		RTM_NEWNEXTHOP, RTM_NEWNEXTHOP, RTM_NEWNEXTHOP, RTM_DELNEXTHOP,
+		RTM_GETROUTE, RTM_GETNEXTHOP, RTM_GETNEXTHOPBUCKET, 0, 0, 0,
+	};
+	struct nlmsghdr head = { .nlmsg_type = pick(types) };
 
 	length = sizeof(head);
-	switch (kind) {
-	case 0:
-	case 1:
-		head.nlmsg_type = kind ? RTM_DELROUTE : RTM_NEWROUTE;
-		head.nlmsg_flags |= kind ? 0 : pick(flags);
+	switch (head.nlmsg_type) {
+	case RTM_NEWROUTE:
+		head.nlmsg_flags = pick(flags);
 		put_route();
 		break;
-	case 2:
-	case 3:
-		head.nlmsg_type = kind == 3 ? RTM_DELNEXTHOP : RTM_NEWNEXTHOP;
-		head.nlmsg_flags |= kind == 3 ? 0 : pick(flags);
-		put_nexthop(kind == 2);
+	case RTM_DELROUTE:
+		put_route();
 		break;
-	case 4:
-		/* Seldom: each is long. */
-		head.nlmsg_type = one_in(2) ? RTM_GETROUTE : RTM_GETNEXTHOP;
-		head.nlmsg_flags |= NLM_F_DUMP;
-		if (head.nlmsg_type == RTM_GETROUTE)
+	case RTM_GETROUTE:
+		head.nlmsg_flags = one_in(2) ? NLM_F_DUMP : 0;
+		if (head.nlmsg_flags)
 			put_route();
 		else
+			put_lookup();
+		break;
+	case RTM_NEWNEXTHOP:
+		head.nlmsg_flags = pick(flags);
+		put_nexthop(true);
+		break;
+	case RTM_DELNEXTHOP:
+		put_nexthop(false);
+		break;
+	case RTM_GETNEXTHOP:
+	case RTM_GETNEXTHOPBUCKET:
+		head.nlmsg_flags = NLM_F_DUMP;
+		if (head.nlmsg_type == RTM_GETNEXTHOP && one_in(2))
+			head.nlmsg_flags = 0;
+		if (!head.nlmsg_flags || one_in(4))
 			put_nexthop(false);
+		else
+			put(&(struct nhmsg){ 0 }, sizeof(struct nhmsg));
 		break;
 	default:
-		head.nlmsg_type = wgvia;
-		head.nlmsg_flags |= kind == 6 ? NLM_F_DUMP : 0;
-		put_genl(kind == 6);
+		head.nlmsg_flags = one_in(3) ? NLM_F_DUMP : 0;
+		put_genl(head.nlmsg_flags);
 	}
 	if (one_in(2))
 		damage(sizeof(head));
-	head.nlmsg_len = length;
-	head.nlmsg_seq = kind + 1;
-	memcpy(message, &head, sizeof(head));
-	return kind;
+	finish(head, head.nlmsg_type ? ROUTE : WGVIA);
+	return head.nlmsg_type ? ROUTE : WGVIA;
 }
 
 static int open_netlink(int protocol)
@@ -403,10 +495,16 @@ static int open_netlink(int protocol)
 	return fd;
 }
 
-/* Reads all answers; a dump goes on as its answers are read. */
-static void drain(int fd)
+/*
+ * Reads all answers; a dump goes on as they are read. Has the message that was sent
+ * last succeeded? A dump that says nothing has not.
+ */
+static bool drain(int fd, bool dump)
 {
 	static unsigned char buffer[1 << 16];
+	uint32_t seq = head_of_message().nlmsg_seq;
+	bool succeeded = false;
+	unsigned int answers = 0;
 	ssize_t len;
 
 	while ((len = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT)) > 0 || errno == ENOBUFS) {
@@ -415,14 +513,15 @@ static void drain(int fd)
 		if (len <= 0)
 			continue;
 		for (head = (void *)buffer; NLMSG_OK(head, len); head = NLMSG_NEXT(head, len)) {
-			unsigned int kind = head->nlmsg_seq - 1;
-			int error = *(int *)NLMSG_DATA(head);
-
-			if (kind < KINDS && !error && (head->nlmsg_type == NLMSG_ERROR ||
-						       head->nlmsg_type == NLMSG_DONE))
-				good[kind]++;
+			if (head->nlmsg_seq != seq)
+				continue;
+			if (head->nlmsg_type != NLMSG_ERROR && head->nlmsg_type != NLMSG_DONE)
+				answers++;
+			else if (!*(int *)NLMSG_DATA(head))
+				succeeded = answers || !dump;
 		}
 	}
+	return succeeded;
 }
 
 static uint16_t family_id(int fd)
@@ -457,19 +556,9 @@ static uint16_t family_id(int fd)
 
 #define COVER_LEN (1 << 16)
 #define PLACES (1 << 22)
-#define CORPUS_LEN 8192
-
-struct kept {
-	uint32_t kind, length;
-	unsigned char *message;
-};
-
 static uint64_t *cover;
 static unsigned char seen[PLACES / 8];
 static unsigned long places;
-static struct kept corpus[CORPUS_LEN];
-static uint32_t corpus_len;
-static FILE *corpus_file;
 
 static void cover_open(void)
 {
@@ -510,232 +599,214 @@ static unsigned int cover_end(void)
 	return found;
 }
 
-static void keep(uint32_t kind, const void *data, uint32_t len)
+/* --- messages that are kept ---------------------------------------------- */
+
+#define CORPUS_LEN 8192
+#define SHAPES (1 << 20)
+
+struct kept {
+	enum protocol protocol;
+	uint32_t length;
+	unsigned char *message;
+};
+
+static struct kept corpus[CORPUS_LEN];
+static uint32_t corpus_len;
+static FILE *kept_file;
+static unsigned char shapes[SHAPES / 8];
+
+static void keep(enum protocol protocol)
 {
 	struct kept *kept = &corpus[corpus_len];
 
-	if (corpus_len == CORPUS_LEN || kind >= KINDS || len < sizeof(struct nlmsghdr) ||
-	    len > SPACE)
+	if (corpus_len == CORPUS_LEN)
 		return;
-	kept->message = malloc(len);
+	kept->message = malloc(length);
 	if (!kept->message)
 		die("malloc");
-	kept->kind = kind;
-	kept->length = len;
-	memcpy(kept->message, data, len);
+	kept->protocol = protocol;
+	kept->length = length;
+	memcpy(kept->message, message, length);
 	corpus_len++;
 }
 
-static void corpus_open(const char *name)
+/* Each line is a message: "route" or "wgvia", and what it is in hexadecimal digits. */
+static void load(FILE *file, const char *name)
 {
-	static unsigned char data[SPACE];
-	uint32_t head[2];
+	static char line[3 * SPACE];
+	char *digits;
 
-	corpus_file = fopen(name, "a+");
-	if (!corpus_file)
+	while (fgets(line, sizeof(line), file)) {
+		if (line[0] == '#' || line[0] == '\n')
+			continue;
+		digits = strchr(line, ' ');
+		for (length = 0; digits && length < SPACE; length++)
+			if (sscanf(digits + 1 + 2 * length, "%2hhx", &message[length]) != 1)
+				break;
+		if (length < sizeof(struct nlmsghdr)) {
+			fprintf(stderr, "%s: not a message: %s", name, line);
+			exit(1);
+		}
+		keep(strncmp(line, "route", 5) ? WGVIA : ROUTE);
+	}
+}
+
+static void load_corpus(const char *name)
+{
+	FILE *file = fopen(name, "r");
+
+	if (!file)
 		die(name);
-	rewind(corpus_file);
-	while (fread(head, sizeof(head), 1, corpus_file) == 1 && head[1] <= SPACE &&
-	       fread(data, head[1], 1, corpus_file) == 1)
-		keep(head[0], data, head[1]);
+	load(file, name);
+	fclose(file);
 }
 
-static void keep_message(uint32_t kind)
+static void write_down(enum protocol protocol)
 {
-	uint32_t head[2] = { kind, length };
+	size_t i;
 
-	keep(kind, message, length);
-	if (corpus_file && (fwrite(head, sizeof(head), 1, corpus_file) != 1 ||
-			    fwrite(message, length, 1, corpus_file) != 1))
-		die("corpus");
+	fprintf(kept_file, "# %s\n%s ", names[kind_of(protocol)],
+		protocol == ROUTE ? "route" : "wgvia");
+	for (i = 0; i < length; i++)
+		fprintf(kept_file, "%02x", message[i]);
+	fputc('\n', kept_file);
 }
 
-/* A message that was kept, damaged or as it was */
-static int make_again(const struct kept *kept, uint16_t wgvia, bool damaged)
+/* Is the message the first with these flags, family and attributes? */
+static bool has_new_shape(enum protocol protocol)
+{
+	struct nlmsghdr head = head_of_message();
+	uint32_t shape = kind_of(protocol) << 24 ^ head.nlmsg_flags;
+	size_t at = sizeof(head) + 4;
+	bool new;
+
+	if (protocol == ROUTE) {
+		shape ^= message[sizeof(head)] << 16;
+		at = sizeof(head) + (head.nlmsg_type >= RTM_NEWNEXTHOP ? sizeof(struct nhmsg) :
+				     sizeof(struct rtmsg));
+	}
+	while (at + sizeof(struct nlattr) <= length) {
+		struct nlattr attr;
+
+		memcpy(&attr, message + at, sizeof(attr));
+		if (attr.nla_len < sizeof(attr))
+			break;
+		shape = (shape ^ attr.nla_type) * 0x9e3779b1;
+		at += NLA_ALIGN(attr.nla_len);
+	}
+	shape >>= 12;
+	new = !(shapes[shape / 8] & 1 << shape % 8);
+	shapes[shape / 8] |= 1 << shape % 8;
+	return new;
+}
+
+/* A message that was kept, damaged or as it was. */
+static enum protocol make_again(const struct kept *kept, bool damaged)
 {
 	struct nlmsghdr head;
 
 	memcpy(message, kept->message, kept->length);
 	length = kept->length;
-	if (damaged)
+	head = head_of_message();
+	if (damaged) {
 		damage(one_in(4) ? offsetof(struct nlmsghdr, nlmsg_flags) : sizeof(head));
-	memcpy(&head, message, sizeof(head));
-	/* The family gets another number with each boot. */
-	head.nlmsg_type = kept->kind < 5 ? ((struct nlmsghdr *)kept->message)->nlmsg_type : wgvia;
-	head.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
-	head.nlmsg_len = length;
-	head.nlmsg_seq = kept->kind + 1;
-	memcpy(message, &head, sizeof(head));
-	return kept->kind;
+		head.nlmsg_flags = head_of_message().nlmsg_flags;
+	}
+	finish(head, kept->protocol);
+	return kept->protocol;
 }
 
-static int route, genl;
+/* --- the run ------------------------------------------------------------- */
 
-/* Does the message reach a new place? */
-static bool send_message(int kind)
+static bool succeeded, is_new;
+
+static void send_message(enum protocol protocol)
 {
-	int fd = kind < 5 ? route : genl;
+	enum kind kind = kind_of(protocol);
 
 	cover_start();
-	if (send(fd, message, length, 0) < 0 && errno != ENOBUFS)
+	if (send(fds[protocol], message, length, 0) < 0 && errno != ENOBUFS)
 		die("send");
 	sent[kind]++;
-	drain(fd);
-	return cover_end();
+	succeeded = drain(fds[protocol], strstr(names[kind], "-dump"));
+	good[kind] += succeeded;
+	is_new = cover_end();
+	if (!cover)
+		is_new = kept_file && succeeded && has_new_shape(protocol);
 }
 
-static void fuzz_netlink(unsigned long count, const char *hub, const char *other)
+/* All of CORPUS, in its order, then KEPT. */
+static void replay(const char *name, const char *kept_name)
 {
-	uint32_t loaded = corpus_len, k;
-	uint16_t wgvia;
+	uint32_t loaded, k, done = 0;
+
+	load_corpus(name);
+	for (k = 0; k < corpus_len; k++) {
+		send_message(make_again(&corpus[k], false));
+		if (!succeeded)
+			printf("# message %u of the corpus fails\n", k + 1);
+		done += succeeded;
+	}
+	printf("# corpus: %u messages, %u succeeded\n", corpus_len, done);
+	if (!kept_name)
+		return;
+
+	kept_file = fopen(kept_name, "a+");
+	if (!kept_file)
+		die(kept_name);
+	rewind(kept_file);
+	load(kept_file, kept_name);
+	/* Those that reach nothing new any more are left out this time. */
+	loaded = corpus_len;
+	corpus_len = k;
+	for (; k < loaded; k++) {
+		send_message(make_again(&corpus[k], false));
+		if (is_new || !cover)
+			corpus[corpus_len++] = corpus[k];
+	}
+}
+
+static void fuzz(unsigned long count)
+{
 	unsigned long i;
 
-	route = open_netlink(NETLINK_ROUTE);
-	genl = open_netlink(NETLINK_GENERIC);
-	wgvia = family_id(genl);
-	devices[0] = if_nametoindex(hub);
-	devices[1] = if_nametoindex(other);
-	devices[2] = if_nametoindex("lo");
-	devices[3] = 9999;
-	/* Those that reach nothing new any more are left out this time. */
-	corpus_len = 0;
-	for (k = 0; k < loaded; k++)
-		if (send_message(make_again(&corpus[k], wgvia, false)) || !cover)
-			corpus[corpus_len++] = corpus[k];
 	for (i = 0; i < count; i++) {
-		int kind = corpus_len && one_in(3) ?
-			   make_again(&corpus[below(corpus_len)], wgvia, true) : make(wgvia);
+		enum protocol protocol = corpus_len && one_in(3) ?
+			make_again(&corpus[below(corpus_len)], true) : make();
 
-		if (send_message(kind))
-			keep_message(kind);
+		send_message(protocol);
+		if (!is_new)
+			continue;
+		keep(protocol);
+		if (kept_file)
+			write_down(protocol);
 	}
-	if (cover)
-		printf("# coverage: %lu places, %u messages kept\n", places, corpus_len);
-	for (k = 0; k < KINDS; k++)
-		printf("# %s: %lu sent, %lu succeeded\n", names[k], sent[k], good[k]);
-}
-
-/* --- packets ------------------------------------------------------------- */
-
-static void put_ip4(void)
-{
-	struct iphdr ip = { .version = 4, .ihl = 5, .ttl = 64 };
-	unsigned char options[40];
-	int i;
-
-	ip.protocol = one_in(2) ? IPPROTO_UDP : rnd();
-	ip.tos = rnd();
-	if (one_in(4))
-		ip.frag_off = rnd();
-	ip.saddr = htonl(0x0a000000 | below(4) << 16 | below(4));
-	ip.daddr = htonl(0x0a000000 | below(32) << 16 | below(4));
-	if (one_in(6))
-		ip.saddr = rnd();
-	if (one_in(6))
-		ip.daddr = rnd();
-	if (one_in(4))
-		ip.ihl = rnd();
-	if (one_in(20))
-		ip.version = rnd();
-	ip.tot_len = htons(20 + below(64));
-	if (one_in(5))
-		ip.tot_len = rnd();
-	put(&ip, sizeof(ip));
-	for (i = 0; i < (int)sizeof(options); i++)
-		options[i] = one_in(3) ? below(256) : below(8);
-	put(options, ip.ihl > 5 ? (ip.ihl - 5) * 4 : 0);
-}
-
-static void put_ip6(void)
-{
-	static const unsigned char next[] = { IPPROTO_UDP, IPPROTO_HOPOPTS, IPPROTO_FRAGMENT,
-					      IPPROTO_ROUTING, IPPROTO_DSTOPTS, IPPROTO_NONE,
-					      IPPROTO_ICMPV6 };
-	struct ip6_hdr ip = { 0 };
-	int which;
-
-	for (which = 0; which < 2; which++) {
-		struct in6_addr *addr = which ? &ip.ip6_dst : &ip.ip6_src;
-		int kind = below(8);
-
-		memset(addr, 0, sizeof(*addr));
-		if (kind == 0) {
-			/* IPv4-mapped */
-			addr->s6_addr[10] = 0xff;
-			addr->s6_addr[11] = 0xff;
-			addr->s6_addr[12] = 10;
-		} else if (kind == 1) {
-			addr->s6_addr32[below(4)] = rnd();
-		} else {
-			addr->s6_addr[0] = 0xfd;
-			addr->s6_addr[1] = below(32);
-		}
-		addr->s6_addr[15] = below(4);
-	}
-	ip.ip6_flow = htonl(6U << 28 | (rnd() & 0xfffffff));
-	ip.ip6_nxt = pick(next);
-	ip.ip6_hlim = rnd();
-	/* Zero is a jumbogram. */
-	ip.ip6_plen = one_in(4) ? 0 : htons(below(80));
-	if (one_in(8))
-		ip.ip6_plen = rnd();
-	put(&ip, sizeof(ip));
-}
-
-static void fuzz_packets(unsigned long count, const char *name)
-{
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(name) };
-	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	unsigned long i, taken = 0;
-	unsigned char body[64];
-
-	if (fd < 0)
-		die("packet socket");
-	for (i = 0; i < count; i++) {
-		bool v6 = one_in(2);
-		unsigned int n;
-
-		length = 0;
-		if (v6)
-			put_ip6();
-		else
-			put_ip4();
-		for (n = 0; n < sizeof(body); n++)
-			body[n] = one_in(2) ? below(16) : rnd();
-		put(body, below(sizeof(body)));
-		if (one_in(8))
-			length = 1 + below(length);
-		if (one_in(50))
-			length = 1 + below(4000);
-		to.sll_protocol = htons(v6 ^ one_in(50) ? ETH_P_IPV6 : ETH_P_IP);
-		if (sendto(fd, message, length, 0, (struct sockaddr *)&to, sizeof(to)) > 0)
-			taken++;
-	}
-	printf("# packets through %s: %lu sent, %lu of which the device took\n",
-	       name, count, taken);
 }
 
 int main(int argc, char **argv)
 {
-	unsigned long count;
+	int kind;
 
-	if (argc < 5) {
-		fprintf(stderr, "usage: fuzz netlink COUNT SEED HUB OTHER [CORPUS]\n"
-				"       fuzz packets COUNT SEED DEVICE\n");
+	if (argc < 6) {
+		fprintf(stderr, "usage: fuzz COUNT SEED HUB OTHER CORPUS [KEPT]\n");
 		return 2;
 	}
-	count = strtoul(argv[2], NULL, 0);
-	/* Zero would give zeros for ever. */
-	state = strtoull(argv[3], NULL, 0) * 2 + 1;
-	if (!strcmp(argv[1], "netlink") && argc >= 6) {
-		cover_open();
-		if (argc > 6)
-			corpus_open(argv[6]);
-		fuzz_netlink(count, argv[4], argv[5]);
-		if (corpus_file && fclose(corpus_file))
-			die("corpus");
-	} else {
-		fuzz_packets(count, argv[4]);
-	}
+	seed(argv[2]);
+	fds[ROUTE] = open_netlink(NETLINK_ROUTE);
+	fds[WGVIA] = open_netlink(NETLINK_GENERIC);
+	wgvia = family_id(fds[WGVIA]);
+	devices[0] = if_nametoindex(argv[3]);
+	devices[1] = if_nametoindex(argv[4]);
+	devices[2] = if_nametoindex("lo");
+	devices[3] = 9999;
+	cover_open();
+	replay(argv[5], argv[6]);
+	fuzz(strtoul(argv[1], NULL, 0));
+	if (kept_file && fclose(kept_file))
+		die("KEPT");
+	if (cover)
+		printf("# coverage: %lu places, %u messages kept\n", places, corpus_len);
+	for (kind = 0; kind < KINDS; kind++)
+		printf("# %s: %lu sent, %lu succeeded\n", names[kind], sent[kind], good[kind]);
 	return 0;
 }

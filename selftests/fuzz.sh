@@ -1,19 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# fuzz.sh [MESSAGES [SEED [CORPUS]]]: netlink messages in rounds, each with a new device,
-# then a tenth as many packets into the hub's device and into a peer's; see fuzz.c.
-# Every run has another seed, and prints it.
+# fuzz.sh [MESSAGES [SEED [KEPT]]]: netlink messages in rounds, each with a new device,
+# then a tenth as many packets into the hub's device and into a peer's; see fuzz.c and
+# fuzz_packets.c. Every run has another seed, and prints it.
 
 # shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
 
-messages=${1:-10000} seed=${2:-$SRANDOM} corpus=${3:-}
+messages=${1:-10000} seed=${2:-$SRANDOM} kept=${3:-}
 packets=$((messages / 10))
 ROUND=20000
 
 # Not by ip netns exec, which mounts another /sys: KCOV is there.
-fuzz_in() { nsenter --net="/run/netns/$1" "$TMP/fuzz" "${@:2}"; }
+fuzz_in() { nsenter --net="/run/netns/$1" "$TMP/$2" "${@:3}"; }
 
 # Keys that the messages of fuzz.c name
 key() { head -c 32 /dev/zero | tr '\0' "\\$1" | base64; }
@@ -24,8 +24,8 @@ netlink()
 
 	while ((left > 0)); do
 		ip -n "$scratch" -batch - <<-END || fail "no devices"
-			link add hub type wireguard
-			link add other type dummy
+			link add hub index 10 type wireguard
+			link add other index 11 type dummy
 			link set hub up
 			link set other up
 			address add 10.0.0.254/24 dev hub
@@ -33,8 +33,12 @@ netlink()
 		END
 		ip netns exec "$scratch" wg set hub peer "$(key 1)" allowed-ips 10.0.0.1/32 \
 			peer "$(key 2)" allowed-ips 10.0.0.2/32
-		fuzz_in "$scratch" netlink $((left < ROUND ? left : ROUND)) $((seed + round)) \
-			hub other ${corpus:+"$corpus"} >"$TMP/round" || fail "round $round: exit status $?"
+		fuzz_in "$scratch" fuzz $((left < ROUND ? left : ROUND)) $((seed + round)) \
+			hub other "$selftests/corpus" ${kept:+"$kept"} >"$TMP/round" ||
+			fail "round $round: exit status $?"
+		# shellcheck disable=SC2016 # fields of awk
+		awk '/^# corpus:/ { good = $3 && $3 == $5 } END { exit !good }' "$TMP/round" ||
+			fail "not all messages of the corpus succeed:" "$(grep corpus "$TMP/round")"
 		cat "$TMP/round" >>"$TMP/figures"
 		# Its routes go with it.
 		ip -n "$scratch" link del hub
@@ -44,14 +48,57 @@ netlink()
 		ip -n "$scratch" nexthop flush >/dev/null
 		left=$((left - ROUND)) round=$((round + 1))
 	done
-	awk '/succeeded/ { sent[$2] += $(NF - 3); good[$2] += $(NF - 1); all += $(NF - 3) }
+	awk '/sent,/ { sent[$2] += $3; good[$2] += $5; all += $3; done += $5 }
 	     END { for (k in sent) print "#", k, sent[k], "sent,", good[k], "succeeded"
-		   print "# netlink messages:", all
-		   for (k in sent) if (!good[k]) exit 1 }' "$TMP/figures" ||
+		   print "# netlink messages:", all ",", done, "succeeded"
+		   for (k in sent) if (!good[k] != (k == "other:")) exit 1 }' "$TMP/figures" ||
 		fail "messages of a kind that never succeeds test nothing"
-	grep '^# coverage' "$TMP/figures" | tail -n 1
+	grep '^# co' "$TMP/figures" | tail -n 2
 	[[ ! -e /sys/kernel/debug/kcov ]] || grep -q '^# coverage' "$TMP/figures" ||
 		fail "there is KCOV, and it was not used"
+}
+
+# counted REGEX: the sum of these counters of the hub's device
+counted() { show "[.counters | to_entries[] | select(.key | test(\"^($1)\$\")) | .value] | add"; }
+
+# fuzz_packets NAMESPACE DEVICE COUNT SEED COUNTER: the device has to take half of them, and
+# the hub's to count what went the way that COUNTER, a regular expression, says
+fuzz_packets()
+{
+	local before out
+
+	before=$(counted "$5")
+	out=$(fuzz_in "$1" fuzz_packets "$3" "$4" "$2") || fail "exit status $?"
+	echo "$out"
+	# shellcheck disable=SC2016 # fields of awk
+	awk '/sent,/ { exit !($7 > $5 / 2) }' <<<"$out" || fail "the device took too few: $out"
+	busywait counted_more "$5" "$before" || fail "no packet moved the counters $5"
+}
+
+counted_more() { (($(counted "$1") > $2)); }
+
+test_reset()
+{
+	reset_hub
+	ip_hub rule flush proto boot
+	ip_hub -6 rule flush proto boot
+}
+
+# Peer 2, but what only a look into the packet tells from the rest goes to a gateway.
+routes_by_ports()
+{
+	local f
+
+	check_ok ip_hub route replace 10.0.0.0/8 dev hub via-wgpeer "${KEY[2]}"
+	check_ok ip_hub route replace fd00::/8 dev hub via-wgpeer "${KEY[2]}"
+	for f in -4 -6; do
+		check_ok ip_hub "$f" rule add pref 100 ipproto udp dport 1-2000 table 100 proto boot
+		check_ok ip_hub "$f" rule add pref 101 ipproto udp sport 256-4000 table 100 proto boot
+		check_ok ip_hub "$f" rule add pref 102 ipproto tcp dport 1-60000 table 100 proto boot
+		check_ok ip_hub "$f" rule add pref 103 ipproto ipv6-icmp table 100 proto boot
+	done
+	check_ok ip_hub route add 10.0.0.0/8 via 10.0.0.1 dev hub table 100
+	check_ok ip_hub route add fd00::/8 via fd00::1 dev hub table 100
 }
 
 into_hub()
@@ -59,7 +106,14 @@ into_hub()
 	check_ok ip_hub route replace 10.0.0.0/8 dev hub via-wgpeer "${KEY[2]}"
 	check_ok ip_hub route replace fd00::/8 dev hub via-wgpeer "${KEY[2]}"
 	check_ok ip_hub route replace 10.3.0.0/16 via 10.0.0.1 dev hub
-	fuzz_in "$hub" packets "$packets" "$seed" hub || fail "exit status $?"
+	fuzz_packets "$hub" hub "$packets" "$seed" tx_wgpeer
+	check_send p2 hub 10.2.0.1
+}
+
+into_hub_by_ports()
+{
+	routes_by_ports
+	fuzz_packets "$hub" hub "$packets" $((seed + 2)) tx_gateway_allowedips
 	check_send p2 hub 10.2.0.1
 }
 
@@ -67,13 +121,15 @@ check_ok() { "$@" >/dev/null 2>&1 || fail "$*"; }
 
 into_peer()
 {
-	local filter
+	local filter counters=rx_wgpeer
 
+	routes_by_ports
 	for filter in device strict none; do
-		in_hub wgvia set hub filter "$filter" >/dev/null || fail "no filter $filter"
-		fuzz_in "$p2" packets $((packets / 3)) "$((seed + 1))" wg0 || fail "exit status $?"
+		[[ $filter != none ]] || counters=rx_unfiltered
+		set_filter "$filter"
+		fuzz_packets "$p2" wg0 $((packets / 3)) "$((seed + 1))" "$counters"
 	done
-	check_ok in_hub wgvia set hub filter device
+	set_filter device
 	check_send p2 hub 10.0.0.2
 }
 
@@ -85,13 +141,16 @@ all_goes()
 
 MODE=on
 echo "# seed: $seed"
-gcc-14 -O1 -Wall -Wextra -Werror -idirafter "$selftests/../include/uapi" -o "$TMP/fuzz" "$selftests/fuzz.c" ||
-	exit "$KSFT_FAIL"
+for program in fuzz fuzz_packets; do
+	gcc-14 -O1 -Wall -Wextra -Werror -idirafter "$selftests/../include/uapi" -o "$TMP/$program" \
+		"$selftests/$program.c" || exit "$KSFT_FAIL"
+done
 setup_hub 3 scratch
 set_mode $MODE
 
 test_add "netlink messages" netlink
 test_add "packets into the hub's device" into_hub
+test_add "packets into the hub's device, where ports decide" into_hub_by_ports
 test_add "packets into a peer's device" into_peer
 test_add "nothing refers to the module afterwards" all_goes
 
