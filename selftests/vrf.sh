@@ -14,9 +14,13 @@ family()
 	if [[ $1 == 4 ]]; then
 		hub_addr=10.0.0.254 prefix=10.2.0.0/16 addr=10.2.0.1
 		gateway=10.0.0.2 host=10.0.0.2/32
+		site=10.1.0.0/16 site_addr=10.1.0.1 lan_prefix=203.0.113.0/24 lan_addr=203.0.113.2
+		lan2_prefix=192.168.2.0/24 lan2_addr=192.168.2.2
 	else
 		hub_addr=fd00::fe prefix=fd02::/48 addr=fd02::1
 		gateway=fd00::2 host=fd00::2/128
+		site=fd01::/48 site_addr=fd01::1 lan_prefix=2001:db8:1::/64 lan_addr=2001:db8:1::2
+		lan2_prefix=2001:db8:2::/64 lan2_addr=2001:db8:2::2
 	fi
 }
 
@@ -177,6 +181,68 @@ leaked_forwarded()
 	check_send p3 lan "$addr"
 }
 
+# enslave_lan DEV VRF, "" to release it: with the IPv6 address that it loses
+enslave_lan()
+{
+	if [[ $2 ]]; then
+		check ip_hub link set "$1" master "$2"
+	else
+		check ip_hub link set "$1" nomaster
+	fi
+	check ip_hub address replace "2001:db8:$([[ $1 == lan ]] && echo 1 || echo 2)::1/64" dev "$1"
+}
+
+# way_back FILTER FAMILY: two sites that have the same addresses, each behind its peer, and
+# its VRF with a LAN; two rules for each VRF lead replies, and what comes from the site, there.
+way_back()
+{
+	local peer
+
+	family "$2"
+	set_filter "$1"
+	enslave_lan lan red
+	enslave_lan lan2 blue
+	for peer in 2 3; do
+		# To bind to, which a route does not allow
+		[[ $f == 4 ]] || check in_peer "$peer" ip address add "$site_addr/128" dev lo
+	done
+	add_to 100 "$site" dev hub via-wgpeer "${KEY[2]}"
+	add_to 200 "$site" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub "-$f" rule add from "$lan_prefix" iif lo table 100 pref 900 proto boot
+	check ip_hub "-$f" rule add to "$lan_prefix" iif hub table 100 pref 900 proto boot
+	check ip_hub "-$f" rule add from "$lan2_prefix" iif lo table 200 pref 900 proto boot
+	check ip_hub "-$f" rule add to "$lan2_prefix" iif hub table 200 pref 900 proto boot
+
+	count_from_now
+	check_ping_from lan "$lan_addr" "$site_addr" p2
+	check_ping_from lan2 "$lan2_addr" "$site_addr" p3
+	check_ping_from p2 "$site_addr" "$lan_addr" lan
+	check_ping_from p3 "$site_addr" "$lan2_addr" lan2
+	check_counters rx-wgpeer=4 tx-wgpeer=4
+
+	# No site gets into the VRF of the other.
+	count_from_now
+	check_forge dropped p3 wg0 "$site_addr" "$lan_addr"
+	check_forge dropped p2 wg0 "$site_addr" "$lan2_addr"
+	check_forge dropped p1 wg0 "$site_addr" "$lan_addr"
+	check_counters rx-drop-peer=3
+
+	# The rule for replies is the one that the filter needs.
+	check ip_hub "-$f" rule del from "$lan_prefix" iif lo table 100 pref 900 proto boot
+	count_from_now
+	check_forge dropped p2 wg0 "$site_addr" "$lan_addr"
+	check_counters rx-drop-noroute=1
+
+	[[ $f == 4 ]] || for peer in 2 3; do
+		check in_peer "$peer" ip address del "$site_addr/128" dev lo
+	done
+	ip_hub rule flush proto boot
+	ip_hub -6 rule flush proto boot
+	enslave_lan lan ""
+	enslave_lan lan2 ""
+	set_filter device
+}
+
 for f in 4 6; do
 	test_add "IPv$f: device in a VRF, filter device" in_vrf device $f
 	test_add "IPv$f: device in a VRF, filter strict" in_vrf strict $f
@@ -186,12 +252,25 @@ for f in 4 6; do
 	test_add "IPv$f: device in a VRF, packet socket" packet_socket_in_vrf $f
 	test_add "IPv$f: VRFs leak routes to a device outside" leaked $f
 	test_add "IPv$f: VRFs leak routes, forwarding" leaked_forwarded $f
+	test_add "IPv$f: VRFs leak routes, both ways, filter device" way_back device $f
+	test_add "IPv$f: VRFs leak routes, both ways, filter strict" way_back strict $f
 done
 
-setup_hub 3 lan
+setup_hub 3 lan lan2
+ip_hub link add lan2 type veth peer name hub netns "$lan2"
+ip -n "$lan2" -batch - <<-END
+	link set hub up
+	address add 192.168.2.2/24 dev hub
+	address add 2001:db8:2::2/64 dev hub
+	route add default via 192.168.2.1
+	route add ::/0 via 2001:db8:2::1
+END
 ip_hub -batch - <<-END
 	link add red type vrf table 100
 	link set red up
+	link set lan2 up
+	address add 192.168.2.1/24 dev lan2
+	address add 2001:db8:2::1/64 dev lan2
 	address add 10.9.0.1/32 dev red
 	address add fd09::1/128 dev red
 	link add blue type vrf table 200
@@ -201,5 +280,6 @@ ip_hub -batch - <<-END
 END
 # What is received in a VRF reaches the socket that answers nothing, too.
 in_hub sysctl -qw net.ipv4.udp_l3mdev_accept=1
+in_hub sysctl -qw net.ipv6.conf.hub.force_forwarding=1 net.ipv6.conf.lan2.force_forwarding=1
 set_mode $MODE
 tests_run
