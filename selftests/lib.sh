@@ -168,6 +168,9 @@ check_fails()
 NETNS=()
 hub='' ul='' lan=''
 
+# add_ns NETNS: a test file may redefine this
+add_ns() { ip netns add "$1"; }
+
 # setup_ns NAME...: namespaces; the name of each is in $NAME
 setup_ns()
 {
@@ -175,7 +178,7 @@ setup_ns()
 
 	for name in "$@"; do
 		printf -v "$name" '%s-%s' "$name" "$NETNS_SUFFIX"
-		ip netns add "${!name}" || bail_out "no namespace $name"
+		add_ns "${!name}" || bail_out "no namespace $name"
 		NETNS+=("${!name}")
 		ip -n "${!name}" link set lo up
 	done
