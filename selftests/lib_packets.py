@@ -111,10 +111,10 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
-def forged(src, dst, payload, fragment=None):
+def forged(src, dst, payload, fragment=None, port=PORT):
     """A whole IP packet with a UDP datagram in it, or one that says that it is a fragment."""
     length = 8 + len(payload)
-    udp = struct.pack("!HHHH", PORT, PORT, length, 0)
+    udp = struct.pack("!HHHH", port, port, length, 0)
     # In units of 8 bytes: where it begins; and are there more?
     offset, more = {None: (0, 0), "first": (0, 1), "later": (100, 1)}[fragment]
     if src.version == 4:

@@ -28,7 +28,11 @@ RTA_WGPEER, LWTUNNEL_ENCAP_WGPEER = 0x1747, 64
 RT_TABLE_MAIN, RTPROT_BOOT = 254, 3
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
-NHA_ID, NHA_GROUP, NHA_OIF, NHA_GATEWAY, NHA_ENCAP_TYPE, NHA_ENCAP = 1, 2, 5, 6, 7, 8
+RTM_F_FIB_MATCH = 0x2000
+NHA_ID, NHA_GROUP, NHA_GROUP_TYPE, NHA_OIF, NHA_GATEWAY = 1, 2, 3, 5, 6
+NHA_ENCAP_TYPE, NHA_ENCAP, NHA_RES_GROUP = 7, 8, 12
+NEXTHOP_GRP_TYPE_RES = 1
+NHA_RES_GROUP_BUCKETS, NHA_RES_GROUP_IDLE_TIMER = 1, 2
 
 NETLINK_GENERIC = 16
 GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2
@@ -169,6 +173,20 @@ class Control:
     @staticmethod
     def nexthop_group(*idents):
         return attr(NHA_GROUP, b"".join(struct.pack("=IBBH", ident, 0, 0, 0) for ident in idents))
+
+    @staticmethod
+    def resilient_group(*idents):
+        """A group whose buckets change their nexthop at once: they count as idle."""
+        return (Control.nexthop_group(*idents) + attr(NHA_GROUP_TYPE, u16(NEXTHOP_GRP_TYPE_RES)) +
+                nest(NHA_RES_GROUP, attr(NHA_RES_GROUP_BUCKETS, u16(16)),
+                     attr(NHA_RES_GROUP_IDLE_TIMER, u32(0))))
+
+    def get_route(self, address, flags=0):
+        """Ask for the route of an address; what it answers does not matter."""
+        family = family_of(address)
+        header = struct.pack("=BB6xI", family, 8 * len(packed(address)), flags)
+        return self.send(self.route_socket, RTM_GETROUTE, 0, header +
+                         attr(RTA_DST, packed(address)))
 
     def dump(self, kind):
         """Every message of RTM_GETROUTE (both families) or RTM_GETNEXTHOP, sorted."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Everything that can change does, while packets flow; then the packets are judged.
 
-    soak.py SECONDS SEED HUB AWAY PEER...
+    soak.py SECONDS SEED HUB AWAY LAN PEER...
 
 soak.sh calls this with the namespaces of its topology. The keys of the hub (0) and
 of the peers are in SOAK_KEYS, private and base64, separated by commas.
@@ -30,7 +30,7 @@ import time
 
 import control
 import traffic
-from control import ADD, REPLACE, Control, multipath, peer, through, via_gateway, via_key
+from control import ADD, APPEND, REPLACE, Control, multipath, peer, through, via_gateway, via_key
 from lib import Ktap, enter_netns, netns
 
 PREFIXES = ([f"10.{16 + i}.0.0/16" for i in range(8)] +
@@ -38,6 +38,24 @@ PREFIXES = ([f"10.{16 + i}.0.0/16" for i in range(8)] +
 ROUTE_THREADS = 4
 # Clocks are read on two processors.
 SLACK = 0.001
+# Packets a second that each process sends.
+RATE = 150
+# Seconds between the events after which all routes are gone.
+WHOLESALE = 6
+# What a run of a minute must have done at least once. Of the packets that were sent at least one
+# in so many has to be delivered, so that there is something to judge.
+MINUTE = 60
+KINDS = {
+    "one", "several", "onlink", "blackhole", "delete", "replace object", "delete object", "object",
+    "group object", "group", "resilient group object", "resilient group", "member of a group",
+    "append", "nexthop of several", "purge", "add peer", "remove peer", "move AllowedIPs",
+    "mode OFF", "mode AUTO", "mode ON", "filter DEVICE", "filter STRICT", "filter NONE",
+    "delete device", "new device", "move device", "move device back", "device down",
+    "ip nexthop flush", "ip -4 route flush proto boot", "ip -6 route flush proto boot",
+    "unload module", "load module", "show routes", "show nexthops", "show devices",
+    "show bindings", "show wg", "fill a namespace", "delete namespace",
+}
+ONE_IN = {traffic.TO_PEER: 8, traffic.NO_DST: 8, traffic.FORWARDED: 8, traffic.TO_HUB: 20}
 
 
 class History:
@@ -109,6 +127,7 @@ class World:
 
         self.stop = threading.Event()
         self.device_lock = threading.Lock()
+        self.module_lock = threading.Lock()
         self.route_locks = [threading.Lock() for _ in range(ROUTE_THREADS)]
         self.counts = collections.Counter()
         self.count_lock = threading.Lock()
@@ -132,12 +151,15 @@ class World:
             return True
         if False not in self.inactive.between(*span):
             return False
-        atoms = set()
-        for atom in self.route[packet.prefix].between(*span):
+        route, objects = self.route[packet.prefix], self.object[packet.prefix]
+        atoms = {atom for atom in route.between(*span) if atom[0] != "object"}
+        # A connected IPv6 socket is not told when a route with a nexthop object goes, only when an
+        # object that routes have is replaced: see ip6_dst_check().
+        if ":" in PREFIXES[packet.prefix]:
+            span = packet.since - SLACK, span[1]
+        for atom in route.between(*span):
             if atom[0] == "object":
-                atoms |= self.object[packet.prefix][atom[1]].between(*span)
-            else:
-                atoms.add(atom)
+                atoms |= objects[atom[1]].between(*span)
         return (any(("key", packet.peer, key) in atoms for key in keys) or
                 ("gateway", packet.peer) in atoms or allowed and ("onlink",) in atoms)
 
@@ -195,7 +217,7 @@ class Routes(Worker):
     """Routes of some of the prefixes, in every form, and their nexthop objects."""
 
     def __init__(self, world, seed, number):
-        super().__init__(world, f"{seed} {number}", pause=0.02)
+        super().__init__(world, f"{seed} {number}", pause=0.05)
         self.mine = range(number, len(PREFIXES), ROUTE_THREADS)
         self.lock = world.route_locks[number]
 
@@ -221,6 +243,7 @@ class Routes(Worker):
         prefix, history = PREFIXES[ident], world.route[ident]
         dev = self.index()
         form = self.random.choice(("one", "one", "several", "onlink", "object", "object", "group",
+                                   "resilient group", "member", "append", "several less one",
                                    "replace object", "replace object", "delete object",
                                    "blackhole", "delete"))
         if form in ("one", "several"):
@@ -247,23 +270,79 @@ class Routes(Worker):
         elif form == "delete object":
             # Whatever uses it loses it: that can only take possibilities away.
             world.count(form, self.control.nexthop(
-                None, self.object_id(ident, self.random.randrange(3)), 0, b""))
+                None, self.object_id(ident, self.random.randrange(4)), 0, b""))
         elif form == "object":
             which = self.random.randrange(2)
             with history.change(("object", which)) as change:
                 change.done = world.count(form, self.control.route(
                     REPLACE, prefix, control.attr(control.RTA_NH_ID, control.u32(
                         self.object_id(ident, which)))))
+        elif form == "append":
+            self.append(ident)
+        elif form == "several less one":
+            self.several_less_one(ident)
+        elif form == "resilient group":
+            self.group(ident, form, 3, Control.resilient_group)
         else:
-            for which in range(2):
-                self.replace_object(ident, which)
-            with history.change(("object", 0), ("object", 1)) as change:
-                world.count("group object", self.control.nexthop(
-                    REPLACE, self.object_id(ident, 2), 0,
-                    Control.nexthop_group(*(self.object_id(ident, i) for i in range(2)))))
-                change.done = world.count(form, self.control.route(
-                    REPLACE, prefix, control.attr(control.RTA_NH_ID, control.u32(
-                        self.object_id(ident, 2)))))
+            self.group(ident, "group", 2, Control.nexthop_group)
+            if form == "member":
+                with history.change(("object", 0)) as change:
+                    change.done = world.count("member of a group", self.control.nexthop(
+                        None, self.object_id(ident, 1), 0, b""))
+
+    def group(self, ident, form, which, make):
+        """A group of the two objects of the prefix, and a route with it."""
+        world, prefix = self.world, PREFIXES[ident]
+        for member in range(2):
+            self.replace_object(ident, member)
+        with world.route[ident].change(("object", 0), ("object", 1)) as change:
+            world.count(f"{form} object", self.control.nexthop(
+                REPLACE, self.object_id(ident, which), 0,
+                make(*(self.object_id(ident, i) for i in range(2)))))
+            change.done = world.count(form, self.control.route(
+                REPLACE, prefix, control.attr(control.RTA_NH_ID, control.u32(
+                    self.object_id(ident, which)))))
+
+    def hops(self, prefix, count):
+        """Different ones"""
+        hops = {}
+        while len(hops) < count:
+            atom, attributes = self.hop(prefix)
+            hops[atom] = attributes
+        return hops
+
+    def append(self, ident):
+        """A second route to the prefix, for a while. For IPv4 the first hides it, and it would
+        come forth when that one goes, so both go."""
+        world, prefix, history = self.world, PREFIXES[ident], self.world.route[ident]
+        (first, one), (_, two) = hops = list(self.hops(prefix, 2).items())
+        with history.change(first) as change:
+            change.done = world.count("one", self.control.route(
+                REPLACE, prefix, through(self.index(), one)))
+        with history.change(*history.now(), *(atom for atom, _ in hops)) as change:
+            change.done = world.count("append", self.control.route(
+                APPEND, prefix, through(self.index(), two)))
+        time.sleep(self.random.uniform(0, 0.1))
+        with history.change() as change:
+            error = 0
+            while error == 0:
+                error = self.control.route(None, prefix, b"", kind=0)
+                world.count("purge", error)
+            change.done = error == errno.ESRCH
+
+    def several_less_one(self, ident):
+        """For IPv4 there is no such operation."""
+        world, prefix, history = self.world, PREFIXES[ident], self.world.route[ident]
+        hops = self.hops(prefix, 3)
+        with history.change(*hops) as change:
+            change.done = world.count("several", self.control.route(
+                REPLACE, prefix, multipath(self.index(), *hops.values())))
+        if ":" in prefix and change.done:
+            (gone, attributes), *rest = hops.items()
+            assert gone in history.now()
+            with history.change(*(atom for atom, _ in rest)) as change:
+                change.done = world.count("nexthop of several", self.control.route(
+                    None, prefix, multipath(self.index(), attributes), kind=0))
 
     def replace_object(self, ident, which):
         world, key = self.world, self.random.randrange(2)
@@ -309,7 +388,7 @@ class Peers(Worker):
     def step(self):
         with self.world.device_lock:
             number = self.random.choice(self.world.numbers)
-            if self.random.random() < 0.4:
+            if self.random.random() < 0.1:
                 if self.remove(number):
                     time.sleep(self.random.uniform(0, 0.2))
                     self.add(number, self.random.randrange(2))
@@ -343,6 +422,8 @@ class Device(Worker):
     def __init__(self, world, seed, peers):
         super().__init__(world, seed, pause=0.1)
         self.peers = peers
+        self.to_come = []
+        self.wholesale = time.monotonic()
 
     def mode(self, mode):
         states = {"OFF": [True], "AUTO": [True, False], "ON": [False]}[mode]
@@ -393,11 +474,13 @@ class Device(Worker):
     def reload(self):
         """Nothing may refer to the module, so the routes stand still."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self.world.module_lock)
             for lock in self.world.route_locks:
                 stack.enter_context(lock)
-            for family in "-4", "-6":
-                subprocess.run(["ip", family, "route", "flush", "proto", "boot"], check=False)
-            subprocess.run(["ip", "nexthop", "flush"], check=False, stdout=subprocess.DEVNULL)
+            # Routes of nexthop objects go with these: ip can not flush them.
+            for what in "nexthop flush", "-4 route flush proto boot", "-6 route flush proto boot":
+                self.world.count(f"ip {what}", subprocess.run(
+                    ["ip", *what.split()], check=False, stdout=subprocess.DEVNULL).returncode)
             inactive = stack.enter_context(self.world.inactive.change(True))
             unfiltered = stack.enter_context(self.world.unfiltered.change(False))
             deadline = time.monotonic() + 20
@@ -412,19 +495,16 @@ class Device(Worker):
                                                            check=False).returncode)
 
     def step(self):
-        kind = self.random.random()
-        if kind < 0.45:
-            self.mode(self.random.choice(("ON", "ON", "AUTO", "AUTO", "OFF")))
-        elif kind < 0.8:
-            self.filter(self.random.choice(("DEVICE", "DEVICE", "STRICT", "STRICT", "NONE")))
-        elif kind < 0.85:
-            self.bounce()
-        elif kind < 0.9:
-            self.move()
-        elif kind < 0.94:
-            self.new()
+        if time.monotonic() - self.wholesale > WHOLESALE:
+            if not self.to_come:
+                self.to_come = [self.bounce, self.move, self.new, self.reload]
+                self.random.shuffle(self.to_come)
+            self.to_come.pop()()
+            self.wholesale = time.monotonic()
+        elif self.random.random() < 0.55:
+            self.mode(self.random.choice(("ON", "ON", "ON", "AUTO", "AUTO", "AUTO", "OFF")))
         else:
-            self.reload()
+            self.filter(self.random.choice(("DEVICE", "DEVICE", "STRICT", "STRICT", "NONE")))
 
 
 class Show(Worker):
@@ -455,28 +535,35 @@ class Namespaces(Worker):
 
     def step(self):
         name = f"gone-{os.getpid()}"
-        subprocess.run(["ip", "netns", "add", name], check=True)
-        try:
-            with netns(name, self.world.hub):
-                inside = Control()
-                inside.add_device("hub")
-                keys = [self.world.public[n][0] for n in self.world.numbers[:2]]
-                inside.wg_set("hub", peer(keys[0], allowed=["10.0.0.1/32"]))
-                index = self.index()
-                inside.set_up("hub")
-                inside.wgvia_set("hub", self.random.choice(("ON", "AUTO", "OFF")))
-                for i, prefix in enumerate(PREFIXES):
-                    if i % 2:
-                        inside.route(ADD, prefix, through(index, via_key(keys[0])))
-                    else:
-                        inside.route(ADD, prefix, multipath(index, *map(via_key, keys)))
-                inside.nexthop(ADD, 1, socket.AF_INET, Control.nexthop_key(index, keys[0]))
-                inside.nexthop(ADD, 2, 0, Control.nexthop_group(1))
-                inside.route(ADD, "10.99.0.0/16",
-                             control.attr(control.RTA_NH_ID, control.u32(2)))
-        finally:
-            deleted = subprocess.run(["ip", "netns", "del", name], check=False)
-            self.world.count("delete namespace", deleted.returncode)
+        # The module is not reloaded meanwhile: nothing has a reason to fail.
+        with self.world.module_lock:
+            subprocess.run(["ip", "netns", "add", name], check=True)
+            try:
+                with netns(name, self.world.hub):
+                    errors = list(self.fill(Control()))
+            finally:
+                deleted = subprocess.run(["ip", "netns", "del", name], check=False)
+                self.world.count("delete namespace", deleted.returncode)
+        for error in errors:
+            if not self.world.count("fill a namespace", error):
+                raise OSError(error, f"in a new namespace: {os.strerror(error)}")
+
+    def fill(self, inside):
+        """The error of each operation."""
+        yield inside.add_device("hub")
+        keys = [self.world.public[n][0] for n in self.world.numbers[:2]]
+        yield inside.wg_set("hub", peer(keys[0], allowed=["10.0.0.1/32"]))
+        index = self.index()
+        yield inside.set_up("hub")
+        yield inside.wgvia_set("hub", self.random.choice(("ON", "AUTO", "OFF")))
+        for i, prefix in enumerate(PREFIXES):
+            yield inside.route(ADD, prefix, through(index, via_key(keys[0])) if i % 2 else
+                               multipath(index, *map(via_key, keys)))
+        yield inside.nexthop(ADD, 1, socket.AF_INET, Control.nexthop_key(index, keys[0]))
+        yield inside.nexthop(ADD, 2, 0, Control.nexthop_group(1))
+        yield inside.nexthop(ADD, 3, 0, Control.resilient_group(1))
+        for ident, prefix in (2, "10.99.0.0/16"), (3, "10.98.0.0/16"):
+            yield inside.route(ADD, prefix, control.attr(control.RTA_NH_ID, control.u32(ident)))
 
 
 def settle(world, device):
@@ -503,7 +590,7 @@ def wait_for_all(files, owners, settled):
     missing = None
     while missing is None or missing and time.monotonic() < deadline:
         time.sleep(2)
-        missing = {(direction, prefix) for direction in (traffic.TO_PEER, traffic.TO_HUB)
+        missing = {(direction, prefix) for direction in traffic.DIRECTIONS
                    for prefix in owners}
         for path in files:
             for packet in traffic.arrivals(path):
@@ -526,16 +613,18 @@ def report(world):
 
 def main():
     seconds, seed = float(sys.argv[1]), sys.argv[2]
-    hub, away, *peers = sys.argv[3:]
+    hub, away, lan, *peers = sys.argv[3:]
     private = [base64.b64decode(key) for key in os.environ["SOAK_KEYS"].split(",")]
     world = World(hub, away, peers, private)
     enter_netns(hub)
-    ktap = Ktap(4)
+    ktap = Ktap(6)
     print(f"# seed: {seed}, {seconds:.0f} s", flush=True)
 
-    files = [f"{os.environ['SOAK_TMP']}/{name}" for name in ("hub", "peers")]
-    pids = [traffic.start(kind, [hub, *peers], PREFIXES, path, seed, rate)
-            for kind, path, rate in zip((traffic.Hub, traffic.Peers), files, (100, 100))]
+    senders = {"hub": (traffic.Hub, [hub]), "peers": (traffic.Peers, [hub, *peers]),
+               "behind": (traffic.Behind, [lan])}
+    files = [f"{os.environ['SOAK_TMP']}/{name}" for name in senders]
+    pids = [traffic.start(kind, namespaces, PREFIXES, path, seed, RATE)
+            for path, (kind, namespaces) in zip(files, senders.values())]
 
     changer = Peers(world, seed, pause=0.05)
     device = Device(world, seed, Peers(world, seed))
@@ -563,8 +652,14 @@ def main():
             judged[packet.direction] += 1
             if not world.allows(packet):
                 forbidden.append(packet)
-    print(f"# packets delivered and judged: {judged[traffic.TO_PEER]} to peers, "
-          f"{judged[traffic.TO_HUB]} to the hub, {len(forbidden)} forbidden")
+    sent = collections.Counter()
+    for path in files:
+        sent.update(traffic.sent(path))
+    names = {traffic.TO_PEER: "to peers", traffic.NO_DST: "to peers without a dst",
+             traffic.FORWARDED: "to peers from behind the hub", traffic.TO_HUB: "to the hub"}
+    print("# packets delivered and judged:", ", ".join(
+        f"{judged[direction]} of {sent[direction]} {name}" for direction, name in names.items()),
+          f"; {len(forbidden)} forbidden", sep="")
     for packet in forbidden[:20]:
         print(*(f"# {line}" for line in world.explain(packet)), sep="\n")
 
@@ -573,7 +668,21 @@ def main():
                                             if worker.failure])
 
     ktap.test("everything changes until the end", workers_ran)
-    ktap.test("packets flow until the end", lambda: ktap.check("statuses", [0, 0], statuses))
+    def everything_done():
+        if seconds >= MINUTE:
+            ktap.check("what was never done", set(), {kind for kind in KINDS
+                                                      if not world.counts[kind, 0]})
+
+    def packets_arrived():
+        for direction, name in names.items():
+            ktap.check(f"is one packet in {ONE_IN[direction]} delivered {name}", True,
+                       judged[direction] > 0 and
+                       judged[direction] * ONE_IN[direction] >= sent[direction])
+
+    ktap.test("every kind of change is done", everything_done)
+    ktap.test("a share of the packets arrives", packets_arrived)
+    ktap.test("packets flow until the end",
+              lambda: ktap.check("statuses", [0] * len(pids), statuses))
     ktap.test("no packet is delivered that was forbidden all its flight",
               lambda: ktap.check("forbidden", 0, len(forbidden)))
     ktap.test("afterwards every prefix has its peer, both ways",

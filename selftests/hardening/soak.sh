@@ -16,7 +16,7 @@ allowed_ips()
 seconds=${1:?SECONDS}
 seed=${2:-$SRANDOM}
 
-setup_hub 8 away
+setup_hub 8 away lan
 peers=()
 for ((i = 1; i <= PEERS; i++)); do
 	ns=p$i
@@ -30,4 +30,4 @@ done
 SOAK_KEYS=$(IFS=,; echo "${PRIVATE[*]}")
 export SOAK_KEYS SOAK_TMP=$TMP
 # shellcheck disable=SC2154 # setup_ns sets it
-"$(dirname "$0")/soak.py" "$seconds" "$seed" "$hub" "$away" "${peers[@]}"
+"$(dirname "$0")/soak.py" "$seconds" "$seed" "$hub" "$away" "$lan" "${peers[@]}"

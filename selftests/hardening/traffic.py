@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 """The packets of the soak: each says where it comes from and when it was sent.
 
-A process in the hub and one in the namespaces of the peers send to each other and
-write down what arrives. A datagram holds the number of the prefix that it is to
-(from the hub) or from (from a peer), the number of the peer that sent it, and the
+A process in the hub, one in the namespaces of the peers and one in a namespace
+behind the hub send to each other and write down what arrives. A datagram holds the
+number of the prefix that it is to (from the hub and from behind it) or from (from a
+peer), the number of the peer that sent it, when its socket was connected, and the
 time. The time of arrival is the kernel's own, of when the packet came out of the
 device that received it.
 """
 
 import collections
 import errno
+import ipaddress
+import json
 import os
 import random
 import select
@@ -20,26 +23,36 @@ import time
 
 from control import family_of
 from lib import enter_netns, netns
+from lib_packets import forged
 
 PORT = 4748
 SO_TIMESTAMPNS, UDP_SEGMENT = 35, 103
 IPV6_FREEBIND = 78
-TO_PEER, TO_HUB = 0, 1
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
+# From a socket of the hub, a peer, a packet socket of the hub, and from behind the hub.
+TO_PEER, TO_HUB, NO_DST, FORWARDED = DIRECTIONS = range(4)
 HUB = {socket.AF_INET: "10.0.0.254", socket.AF_INET6: "fd00::fe"}
 
-PAYLOAD = struct.Struct("=4sBBHd48x")
+PAYLOAD = struct.Struct("=4sBBHdd40x")
 MAGIC = b"soak"
 SEGMENTS = 4
 
-# What is written down: direction, prefix, peer, sent, arrived.
-Arrival = collections.namedtuple("Arrival", "direction prefix peer sent arrived")
-RECORD = struct.Struct("=BBHdd")
+# What is written down: direction, prefix, peer, when the way may have been looked up at first
+# (when the socket was connected, if it was), sent, arrived.
+Arrival = collections.namedtuple("Arrival", "direction prefix peer since sent arrived")
+RECORD = struct.Struct("=BBHddd")
 
 
 def arrivals(path):
     with open(path, "rb") as file:
         while len(record := file.read(RECORD.size)) == RECORD.size:
             yield Arrival(*RECORD.unpack(record))
+
+
+def sent(path):
+    """How many packets the process has sent, or tried to, by their direction."""
+    with open(f"{path}.sent", encoding="ascii") as file:
+        return {int(direction): count for direction, count in json.load(file).items()}
 
 
 class Endpoint:
@@ -51,6 +64,7 @@ class Endpoint:
         self.random = random.Random(seed)
         self.listeners = {}
         self.results = collections.Counter()
+        self.sent = collections.Counter()
 
     def listen(self, peer):
         """Take what arrives in this namespace, that of `peer` or of the hub (0)."""
@@ -74,24 +88,25 @@ class Endpoint:
                 if len(data) < PAYLOAD.size or data[:4] != MAGIC:
                     self.results["strange"] += 1
                     continue
-                _, direction, prefix, sender, sent = PAYLOAD.unpack_from(data)
+                _, direction, prefix, sender, since, sent_at = PAYLOAD.unpack_from(data)
                 seconds, nanoseconds = struct.unpack("=qq", controls[0][2][:16])
-                self.file.write(RECORD.pack(direction, prefix, peer or sender, sent,
-                                            seconds + nanoseconds / 1e9))
+                self.file.write(RECORD.pack(direction, prefix, peer or sender, since or sent_at,
+                                            sent_at, seconds + nanoseconds / 1e9))
                 self.results["received"] += 1
 
-    def send(self, sock, direction, prefix, peer, address):
+    def send(self, sock, direction, prefix, peer, address, since=0.0):
+        # pylint: disable=too-many-arguments,too-many-positional-arguments
         """One datagram, sometimes one that is cut into several, sometimes a large one."""
-        payload = PAYLOAD.pack(MAGIC, direction, prefix, peer, time.time())
+        payload = PAYLOAD.pack(MAGIC, direction, prefix, peer, since, time.time())
         controls, kind = [], self.random.random()
         if kind < 0.1:
             payload *= SEGMENTS
             controls = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", PAYLOAD.size))]
         elif kind < 0.2:
             payload += bytes(self.random.choice((100, 1300, 1500, 4000)))
+        self.sent[direction] += SEGMENTS if controls else 1
         try:
             sock.sendmsg([payload], controls, 0, *([address] if address else []))
-            self.results["sent"] += SEGMENTS if controls else 1
         except OSError as err:
             self.results[errno.errorcode[err.errno]] += 1
 
@@ -105,30 +120,58 @@ class Hub(Endpoint):
         self.prefixes = prefixes
         self.listen(0)
         self.unconnected = {family: socket.socket(family, socket.SOCK_DGRAM) for family in HUB}
+        self.packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         self.connected = {}
 
-    def step(self):
+    def draw(self):
+        """A prefix, its family and an address in it"""
         prefix = self.random.randrange(len(self.prefixes))
         base = self.prefixes[prefix].split("/")[0]
         family = family_of(base)
         host = self.random.randrange(1, 255)
-        address = (base + f"{host:x}" if family == socket.AF_INET6
-                   else base.rsplit(".", 1)[0] + f".{host}", PORT)
+        return prefix, family, (base + f"{host:x}" if family == socket.AF_INET6
+                                else base.rsplit(".", 1)[0] + f".{host}", PORT)
+
+    def send_without_dst(self, prefix, family, address):
+        """What a packet socket sends has not been routed."""
+        packet = forged(*map(ipaddress.ip_address, (HUB[family], address[0])), PAYLOAD.pack(
+            MAGIC, NO_DST, prefix, 0, 0.0, time.time()), port=PORT)
+        protocol = ETH_P_IPV6 if family == socket.AF_INET6 else ETH_P_IP
+        self.sent[NO_DST] += 1
+        try:
+            self.packet_socket.sendto(packet, ("hub", protocol))
+        except OSError as err:
+            self.results[errno.errorcode[err.errno]] += 1
+
+    def step(self):
+        prefix, family, address = self.draw()
+        if self.random.random() < 0.2:
+            self.send_without_dst(prefix, family, address)
+            return
         if self.random.random() < 0.3:
             self.send(self.unconnected[family], TO_PEER, prefix, 0, address)
             return
-        sock = self.connected.get(prefix)
+        sock, since = self.connected.get(prefix, (None, 0.0))
         if not sock or self.random.random() < 0.05:
             if sock:
                 sock.close()
-            sock = self.connected[prefix] = socket.socket(family, socket.SOCK_DGRAM)
+            sock, since = socket.socket(family, socket.SOCK_DGRAM), time.time()
+            self.connected[prefix] = sock, since
             try:
                 sock.connect(address)
             except OSError as err:
                 self.results[errno.errorcode[err.errno]] += 1
-                self.connected.pop(prefix).close()
+                self.connected.pop(prefix)[0].close()
                 return
-        self.send(sock, TO_PEER, prefix, 0, None)
+        self.send(sock, TO_PEER, prefix, 0, None, since)
+
+
+class Behind(Hub):
+    """Sends to the prefixes from a namespace that the hub forwards for."""
+
+    def step(self):
+        prefix, family, address = self.draw()
+        self.send(self.unconnected[family], FORWARDED, prefix, 0, address)
 
 
 class Peers(Endpoint):
@@ -173,8 +216,11 @@ def start(kind, namespaces, prefixes, path, seed, rate):
         time.sleep(1)
         endpoint.receive()
         endpoint.file.close()
+        with open(f"{path}.sent", "w", encoding="ascii") as file:
+            json.dump(endpoint.sent, file)
         print(f"# {kind.__name__.lower()}:", ", ".join(
-            f"{count} {what}" for what, count in sorted(endpoint.results.items())), flush=True)
+            f"{count} {what}" for what, count in (("sent", endpoint.sent.total()),
+                                                  *sorted(endpoint.results.items()))), flush=True)
         status = 0
     except BaseException as err:  # pylint: disable=broad-except
         print(f"# {kind.__name__.lower()}: {type(err).__name__}: {err}", flush=True)
