@@ -46,7 +46,7 @@ check_flows_stay()
 		packets again "$flow"
 		first[flow]=$REPLY
 	done
-	check_eq "ways of the flows" "$ways" "$(printf '%s\n' "${first[@]}" | sort -u | paste -sd ' ')"
+	check_eq "ways of the flows" "$ways" "$(distinct "${first[@]}")"
 	for i in 1 2; do
 		for flow in {19..0}; do
 			packets again "$flow"
@@ -85,7 +85,7 @@ same_flow_stays()
 		send "$2" "$addr" connect=no sport="$port"
 		first[port]=$REPLY
 	done
-	check_eq "peers of the flows" "p2 p3" "$(printf '%s\n' "${first[@]}" | sort -u | paste -sd ' ')"
+	check_eq "peers of the flows" "p2 p3" "$(distinct "${first[@]}")"
 	for i in 1 2; do
 		for port in {40019..40000}; do
 			check_send "${first[port]}" "$2" "$addr" connect=no sport="$port"
@@ -108,7 +108,7 @@ by_addresses()
 		send "$2" "${addr%1}$i" connect=no
 		first[i]=$REPLY
 	done
-	check_eq "peers of the addresses" "p2 p3" "$(printf '%s\n' "${first[@]}" | sort -u | paste -sd ' ')"
+	check_eq "peers of the addresses" "p2 p3" "$(distinct "${first[@]}")"
 	for i in {1..20}; do
 		packets spread 3 "$2" "${addr%1}$i" connect=no
 		check_eq "what is sent to address $i" "${first[i]}=3" "$REPLY"
@@ -168,7 +168,7 @@ mixed_ways()
 		nexthop dev hub via-wgpeer "${KEY[3]}" nexthop via "${other%/*}" dev other
 	count_from_now
 	packets spread 90 "$2" "$addr" connect=no
-	check_eq "ways of the flows" "lan p2 p3" "$(tr ' ' '\n' <<<"$REPLY" | sed 's/=.*//' | paste -sd ' ')"
+	check_eq "ways of the flows" "lan p2 p3" "$(spread_over)"
 	check_eq "flows" 90 $(($(share p2) + $(share p3) + $(share lan)))
 	check_counters tx-gateway-allowedips="$(share p2)" tx-wgpeer="$(share p3)"
 	check_flows_stay "$2" connect=no
@@ -260,8 +260,7 @@ ipv6_commands()
 	check_show "nexthops without routes" .nexthops 0
 }
 
-# One nexthop of several that is there already: the others do not come either.
-# Nor is it an older nexthop with a key and the gateway of one without.
+# What is rolled back is not an older nexthop with a key and the gateway of one without.
 ipv6_half_others()
 {
 	local prefix=fd01:3::/48 before
@@ -294,6 +293,7 @@ ipv6_half_told()
 		"$(names <"$TMP/monitor" | grep -v "^$prefix2" | tail -n 1 | sed -E 's/ +/ /g; s/(dev hub) .*/\1/')"
 }
 
+# One nexthop of several that is there already: the others do not come either.
 ipv6_half_done()
 {
 	family 6

@@ -302,6 +302,27 @@ add_hub_device()
 	END
 }
 
+# link_lan NAME NET4 NET6: a link between a namespace and the hub, which forwards what comes
+# from it. The hub is host 1 of these networks, the namespace host 2.
+link_lan()
+{
+	ip_hub link add "$1" type veth peer name hub netns "${!1}"
+	ip_hub -batch - <<-END
+		link set $1 up
+		address add $2.1/24 dev $1
+		address add $3::1/64 dev $1
+	END
+	ip -n "${!1}" -batch - <<-END
+		link set hub up
+		address add $2.2/24 dev hub
+		address add $3::2/64 dev hub
+		route add default via $2.1
+		route add ::/0 via $3::1
+	END
+	# Without making the hub an IPv6 router, which reports its groups on every device
+	in_hub sysctl -qw net.ipv4.ip_forward=1 "net.ipv6.conf.$1.force_forwarding=1"
+}
+
 # setup_hub PEERS [NAME]...: the topology, with a session to every peer; further
 # namespaces, of which lan gets its link to the hub
 setup_hub()
@@ -352,25 +373,7 @@ setup_hub()
 		setup_ns "$ns"
 		args+=("$ns=${!ns}")
 	done
-	if [[ -n ${lan:-} ]]; then
-		ip_hub link add lan type veth peer name hub netns "$lan"
-		ip_hub -batch - <<-END
-			link set lan up
-			address add 203.0.113.1/24 dev lan
-			address add 2001:db8:1::1/64 dev lan
-		END
-		ip -n "$lan" -batch - <<-END
-			link set hub up
-			address add 203.0.113.2/24 dev hub
-			address add 2001:db8:1::2/64 dev hub
-			route add default via 203.0.113.1
-			route add ::/0 via 2001:db8:1::1
-		END
-		# Forwarding of what comes from lan, without making the hub an
-		# IPv6 router that reports its groups on every device.
-		in_hub sysctl -qw net.ipv4.ip_forward=1 \
-			net.ipv6.conf.lan.force_forwarding=1
-	fi
+	[[ -z ${lan:-} ]] || link_lan lan 203.0.113 2001:db8:1
 
 	packets_start "${args[@]}"
 	# shellcheck disable=SC2119 # none of its options
@@ -580,14 +583,18 @@ check_three_to_one()
 	check_counters tx-wgpeer=200
 }
 
-# check_spread NAME...: of many flows from the hub to $addr each of these gets some,
-# and no other
+# spread_over: all that the last "spread" went to
+spread_over() { tr ' ' '\n' <<<"$REPLY" | sed 's/=.*//' | paste -sd ' '; }
+
+# check_spread ADDR NAME...: of many flows from the hub each of these gets some, and no other
 check_spread()
 {
-	# shellcheck disable=SC2154 # the test file has it
-	packets spread 40 hub "$addr"
-	check_eq "peers that get packets" "$*" "$(tr ' ' '\n' <<<"$REPLY" | sed 's/=.*//' | sort | paste -sd ' ')"
+	packets spread 40 hub "$1"
+	check_eq "peers that get packets for $1" "${*:2}" "$(spread_over)"
 }
+
+# distinct WORD...: each once, in order
+distinct() { printf '%s\n' "$@" | sort -u | paste -sd ' '; }
 
 # check_ping DST: the hub gets an answer
 check_ping()

@@ -35,10 +35,9 @@ def redirect(receiver, flow, target):
 
 
 def main():
-    kind, *addresses = sys.argv[1:3] + sys.argv[3:4] + sys.argv[5:]
-    dev = sys.argv[4]
-    src, dst, *rest = map(ipaddress.ip_address, addresses)
-    message = advertisement() if kind == "advertise" else redirect(dst, *rest)
+    kind, src, dst, dev, *about = sys.argv[1:]
+    src, dst, *about = map(ipaddress.ip_address, (src, dst, *about))
+    message = advertisement() if kind == "advertise" else redirect(dst, *about)
     if dst.version == 6:
         # The kernel fills in the checksum.
         with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:

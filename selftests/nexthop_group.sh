@@ -40,22 +40,22 @@ group()
 	check ip_hub route add "$prefix" nhid 10
 	check_eq "nexthops of the route" "K2 K3" "$(ip_hub "-$f" -j route show "$prefix" |
 		jq -r '[.[0].nexthops[].via_wgpeer] | join(" ")' | names)"
-	check_spread p2 p3
+	check_spread "$addr" p2 p3
 	count_from_now
 	check_forge hub p2 wg0 "$addr" "$hub_addr"
 	check_forge hub p3 wg0 "$addr" "$hub_addr"
 	check_forge dropped p1 wg0 "$addr" "$hub_addr"
 	check_counters rx-wgpeer=2 rx-drop-peer=1
 	check nexthop replace id 3 dev hub via-wgpeer "${KEY[1]}"
-	check_spread p1 p2
+	check_spread "$addr" p1 p2
 	check_forge hub p1 wg0 "$addr" "$hub_addr"
 	check_forge dropped p3 wg0 "$addr" "$hub_addr"
 	check nexthop del id 3
-	check_spread p2
+	check_spread "$addr" p2
 	check_forge hub p2 wg0 "$addr" "$hub_addr"
 	check_forge dropped p1 wg0 "$addr" "$hub_addr"
 	check ip_hub nexthop replace id 10 group 1/2 "$@"
-	check_spread p1 p2
+	check_spread "$addr" p1 p2
 }
 
 # A member that names no peer, and one on another device
@@ -75,7 +75,7 @@ mixed_group()
 	check_forge dropped p1 wg0 "$addr" "$hub_addr"
 	check_counters rx-wgpeer=1 rx-gateway-allowedips=1 rx-drop-peer=1
 	check ip_hub link del other
-	check_spread p2 p3
+	check_spread "$addr" p2 p3
 }
 
 # all: objects, routes and what the device makes of them
@@ -191,7 +191,7 @@ blackhole_among_others()
 	check_forge hub p2 wg0 "$addr" "$hub_addr"
 	check_forge hub p3 wg0 "$addr" "$hub_addr"
 	check_counters rx-wgpeer=2
-	check_spread p2 p3
+	check_spread "$addr" p2 p3
 }
 
 # buckets: how many each member has
@@ -234,11 +234,11 @@ resilient()
 	check_eq "buckets of three" 64 "$(($(buckets | sed -E 's/[0-9]+=//g; s/ /+/g')))"
 	[[ $(buckets) =~ ^1=2[12]\ 2=2[12]\ 3=2[12]$ ]] || fail "buckets of three: $(buckets)"
 	check_eq "flows with another member" "$flows" "$(again_all)"
-	check_spread p1 p2 p3
+	check_spread "$addr" p1 p2 p3
 
 	check nexthop replace id 2 dev hub via-wgpeer "${KEY[1]}"
 	check_eq "flows with a member replaced" "${flows//p2/p1}" "$(again_all)"
-	check_spread p1 p3
+	check_spread "$addr" p1 p3
 
 	check nexthop del id 3
 	flows=${flows//p2/p1}

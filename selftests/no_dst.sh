@@ -129,8 +129,7 @@ check_flows()
 		packets "${@:1:$#-1}" "$base$i"
 		got+=("$REPLY")
 	done
-	check_eq "where flows sent by: ${*:1:$#-1} $base... go" "$expected" \
-		"$(printf '%s\n' "${got[@]}" | sort -u | paste -sd ' ')"
+	check_eq "where flows sent by: ${*:1:$#-1} $base... go" "$expected" "$(distinct "${got[@]}")"
 }
 
 # Nobody spreads the flows that have no route: all take the first nexthop on the device.

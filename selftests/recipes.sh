@@ -70,14 +70,6 @@ failover()
 	check_send p1 hub 10.1.0.1
 }
 
-# check_spread ADDR NAME...: many flows use each of these, and no other
-check_spread()
-{
-	packets spread 40 hub "$1"
-	check_eq "peers that get packets for $1" "${*:2}" \
-		"$(tr ' ' '\n' <<<"$REPLY" | sed 's/=.*//' | paste -sd ' ')"
-}
-
 ecmp()
 {
 	local i

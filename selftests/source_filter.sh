@@ -174,12 +174,13 @@ nested()
 # next shorter and the next longer one.
 every_length()
 {
-	local address=10.90.165.60 prefixes sources length i n
+	local address=10.90.165.60 prefixes=() sources=() prefix source length i n
 
 	family "$1"
 	[[ $1 == 4 ]] || address=2001:db8:a5a5:3c3c:5a5a:9696:c3c3:a55a
-	mapfile -t prefixes < <(nested "$address" | cut -d ' ' -f 1)
-	mapfile -t sources < <(nested "$address" | cut -d ' ' -f 2)
+	while read -r prefix source; do
+		prefixes+=("$prefix") sources+=("$source")
+	done < <(nested "$address")
 	n=$((${#prefixes[@]} - 1))
 	for ((length = 1; length <= n; length++)); do
 		echo "route add ${prefixes[length]} dev hub via-wgpeer ${KEY[length % 3 + 1]}"

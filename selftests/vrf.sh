@@ -257,20 +257,10 @@ for f in 4 6; do
 done
 
 setup_hub 3 lan lan2
-ip_hub link add lan2 type veth peer name hub netns "$lan2"
-ip -n "$lan2" -batch - <<-END
-	link set hub up
-	address add 192.168.2.2/24 dev hub
-	address add 2001:db8:2::2/64 dev hub
-	route add default via 192.168.2.1
-	route add ::/0 via 2001:db8:2::1
-END
+link_lan lan2 192.168.2 2001:db8:2
 ip_hub -batch - <<-END
 	link add red type vrf table 100
 	link set red up
-	link set lan2 up
-	address add 192.168.2.1/24 dev lan2
-	address add 2001:db8:2::1/64 dev lan2
 	address add 10.9.0.1/32 dev red
 	address add fd09::1/128 dev red
 	link add blue type vrf table 200
@@ -280,6 +270,6 @@ ip_hub -batch - <<-END
 END
 # What is received in a VRF reaches the socket that answers nothing, too.
 in_hub sysctl -qw net.ipv4.udp_l3mdev_accept=1
-in_hub sysctl -qw net.ipv6.conf.hub.force_forwarding=1 net.ipv6.conf.lan2.force_forwarding=1
+in_hub sysctl -qw net.ipv6.conf.hub.force_forwarding=1
 set_mode $MODE
 tests_run

@@ -177,7 +177,8 @@ impl<'a> Flow<'a> {
         };
         flags |= bindings::RT6_LOOKUP_F_AS_DST | bindings::RT6_LOOKUP_F_REJECT;
         // Who has an address of this host as its source lies, whichever device it is on; for IPv4
-        // the stack sees to that (and not to the broadcast address of another device's subnet). Each device has its own link-local addresses.
+        // the stack sees to that (and not to the broadcast address of another device's subnet).
+        // Each device has its own link-local addresses.
         if self.is_reply() && !destination.is_unicast_link_local() {
             flags |= bindings::RT6_LOOKUP_F_LOCAL;
         }

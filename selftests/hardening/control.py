@@ -28,7 +28,6 @@ RTA_WGPEER, LWTUNNEL_ENCAP_WGPEER = 0x1747, 64
 RT_TABLE_MAIN, RTPROT_BOOT = 254, 3
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
-RTM_F_FIB_MATCH = 0x2000
 NHA_ID, NHA_GROUP, NHA_GROUP_TYPE, NHA_OIF, NHA_GATEWAY = 1, 2, 3, 5, 6
 NHA_ENCAP_TYPE, NHA_ENCAP, NHA_RES_GROUP = 7, 8, 12
 NEXTHOP_GRP_TYPE_RES = 1
@@ -180,13 +179,6 @@ class Control:
         return (Control.nexthop_group(*idents) + attr(NHA_GROUP_TYPE, u16(NEXTHOP_GRP_TYPE_RES)) +
                 nest(NHA_RES_GROUP, attr(NHA_RES_GROUP_BUCKETS, u16(16)),
                      attr(NHA_RES_GROUP_IDLE_TIMER, u32(0))))
-
-    def get_route(self, address, flags=0):
-        """Ask for the route of an address; what it answers does not matter."""
-        family = family_of(address)
-        header = struct.pack("=BB6xI", family, 8 * len(packed(address)), flags)
-        return self.send(self.route_socket, RTM_GETROUTE, 0, header +
-                         attr(RTA_DST, packed(address)))
 
     def dump(self, kind):
         """Every message of RTM_GETROUTE (both families) or RTM_GETNEXTHOP, sorted."""

@@ -23,12 +23,11 @@ import time
 
 from control import family_of
 from lib import enter_netns, netns
-from lib_packets import forged
+from lib_packets import ETH_P_IP, ETH_P_IPV6, forged
 
 PORT = 4748
 SO_TIMESTAMPNS, UDP_SEGMENT = 35, 103
 IPV6_FREEBIND = 78
-ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 # From a socket of the hub, a peer, a packet socket of the hub, and from behind the hub.
 TO_PEER, TO_HUB, NO_DST, FORWARDED = DIRECTIONS = range(4)
 HUB = {socket.AF_INET: "10.0.0.254", socket.AF_INET6: "fd00::fe"}
