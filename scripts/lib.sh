@@ -60,10 +60,12 @@ lock() {
 }
 
 # guests shared|exclusive: guests share the root, whoever changes it waits for
-# them to end.
+# them to end, and has the next turn.
 guests() {
-	exec 8>"$build/.guests"
+	exec 7>"$build/.turn" 8>"$build/.guests"
+	flock 7
 	if [[ $1 == shared ]]; then flock -s 8; else flock 8; fi
+	exec 7>&-
 }
 
 # digest PATH...: one hash of the names and contents of files and folders.
