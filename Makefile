@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 KERNEL ?= base
 BUILD ?= $(CURDIR)/build
-export KERNEL BUILD KSRC WGVIA_MIRROR
+export KERNEL BUILD JOBS KSRC WGVIA_MIRROR
 
 ifneq ($(KDIR),)
 

@@ -16,7 +16,7 @@ say() { printf 'wgvia: %s\n' "$*" >&2; }
 die() { printf 'wgvia: error: %s\n' "$*" >&2; exit 1; }
 
 # Settings that must get through sudo and into the build root.
-carried=(BUILD KSRC KERNEL TESTS WGVIA_MIRROR WGVIA_UID WGVIA_GID TERM
+carried=(BUILD KSRC KERNEL TESTS JOBS WGVIA_MIRROR WGVIA_UID WGVIA_GID TERM
 	SSL_CERT_FILE CARGO_HTTP_CAINFO
 	http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY)
 
