@@ -190,7 +190,7 @@ static void put_route(void)
 		put_address(RTA_GATEWAY, rtm.rtm_family);
 	if (one_in(4))
 		put_hops(rtm.rtm_family);
-	if (one_in(6))
+	if (one_in(24)) /* refused, and so is all that goes with it */
 		put_encap(RTA_ENCAP_TYPE, RTA_ENCAP);
 	if (one_in(8))
 		attr_u32(RTA_NH_ID, 1 + below(8));
