@@ -78,57 +78,30 @@ impl Way {
     }
 }
 
-/// What a nexthop resolves to.
-enum Resolved<'p> {
-    /// The peer that a via-wgpeer names, if the device has it.
-    Named(Option<PeerRef<'p>>),
-    /// The peer that AllowedIPs name, if there is one.
-    Allowed(Option<Peer>),
-}
-
-impl Resolved<'_> {
-    fn is(&self, peer: PeerRef<'_>) -> bool {
-        match self {
-            Self::Named(named) => named.is_some_and(|named| named.is(peer)),
-            Self::Allowed(allowed) => allowed.as_ref().is_some_and(|allowed| allowed.is(peer)),
-        }
-    }
-
-    fn get(self) -> Option<Peer> {
-        match self {
-            Self::Named(named) => named?.get(),
-            Self::Allowed(allowed) => allowed,
-        }
-    }
-}
-
-/// The rule: resolves a nexthop on `dev`, for packets to `addr`.
+/// The rule: resolves a nexthop on `dev`, for packets to `addr`, to the peer, if there is one.
 fn resolve<'p>(
     device: &Device,
     dev: &WgDevice<'_>,
     nexthop: &Nexthop<'p>,
     addr: IpAddr,
     path: &'p PacketPath,
-) -> (Way, Resolved<'p>) {
+) -> (Way, Option<PeerRef<'p>>) {
     if let Some(binding) = nexthop.binding() {
-        return (Way::WgPeer, Resolved::Named(binding.peer_on(device, path)));
+        return (Way::WgPeer, binding.peer_on(device, path));
     }
     let Some(gateway) = nexthop.gateway() else {
-        return (Way::OnLink, Resolved::Allowed(dev.peer_by_allowedips(addr)));
+        return (Way::OnLink, dev.peer_by_allowedips(addr, path));
     };
     // Where no nexthop names a peer, no route to a gateway does.
     if device.has_nexthops() {
         let route = Flow::to_gateway(gateway, dev.netdev()).lookup(path);
         if let Some(binding) = route.and_then(|route| route.chosen().binding()) {
-            return (
-                Way::GatewayWgPeer,
-                Resolved::Named(binding.peer_on(device, path)),
-            );
+            return (Way::GatewayWgPeer, binding.peer_on(device, path));
         }
     }
     (
         Way::GatewayAllowedIps,
-        Resolved::Allowed(dev.peer_by_allowedips(gateway)),
+        dev.peer_by_allowedips(gateway, path),
     )
 }
 
@@ -153,7 +126,7 @@ pub(crate) fn select_peer(
         return None;
     };
     let (way, resolved) = resolve(device, dev, &nexthop, packet.destination(), path);
-    let peer = resolved.get();
+    let peer = resolved.and_then(PeerRef::get);
     let counter = match peer {
         Some(_) => way.sent(),
         None => way.not_sent(),
@@ -206,7 +179,7 @@ fn judge_source(
     let mut verdict = Err(Counter::RxDropDevice);
     for nexthop in route.nexthops_on(dev.netdev()) {
         let (way, resolved) = resolve(device, dev, &nexthop, source, path);
-        if resolved.is(from) {
+        if resolved.is_some_and(|peer| peer.is(from)) {
             return Ok(way.accepted());
         }
         verdict = Err(Counter::RxDropPeer);

@@ -61,9 +61,9 @@ static inline __be32 wgvia_ip_daddr(const struct sk_buff *skb)
 	return ip_hdr(skb)->daddr;
 }
 
-static inline u8 wgvia_ip_dsfield(const struct sk_buff *skb)
+static inline dscp_t wgvia_ip_dscp(const struct sk_buff *skb)
 {
-	return ip_hdr(skb)->tos;
+	return ip4h_dscp(ip_hdr(skb));
 }
 
 static inline struct in6_addr wgvia_ipv6_saddr(const struct sk_buff *skb)
@@ -74,11 +74,6 @@ static inline struct in6_addr wgvia_ipv6_saddr(const struct sk_buff *skb)
 static inline struct in6_addr wgvia_ipv6_daddr(const struct sk_buff *skb)
 {
 	return ipv6_hdr(skb)->daddr;
-}
-
-static inline u8 wgvia_ipv6_dsfield(const struct sk_buff *skb)
-{
-	return ipv6_get_dsfield(ipv6_hdr(skb));
 }
 
 static inline __be32 wgvia_ipv6_flowinfo(const struct sk_buff *skb)
@@ -97,11 +92,13 @@ static inline u32 wgvia_skb_segs(const struct sk_buff *skb)
 	return skb_is_gso(skb) ? max_t(u32, skb_shinfo(skb)->gso_segs, 1) : 1;
 }
 
-/* The dst that routed the packet, if it is one */
+/* The dst that routed the packet, if it is one of this device; under RCU */
 static inline const struct dst_entry *
-wgvia_skb_dst(const struct sk_buff *skb)
+wgvia_skb_dst_on(const struct sk_buff *skb, const struct net_device *dev)
 {
-	return skb_valid_dst(skb) ? skb_dst(skb) : NULL;
+	const struct dst_entry *dst = skb_dst(skb);
+
+	return skb_valid_dst(skb) && dst_dev_rcu(dst) == dev ? dst : NULL;
 }
 
 static inline const struct rtable *wgvia_dst_rtable(const struct dst_entry *dst)
@@ -113,11 +110,6 @@ static inline const struct rt6_info *
 wgvia_dst_rt6_info(const struct dst_entry *dst)
 {
 	return dst_rt6_info(dst);
-}
-
-static inline struct net_device *wgvia_dst_dev(const struct dst_entry *dst)
-{
-	return dst_dev_rcu(dst);
 }
 
 /* The fib6_nh of a fib6_info that has no nexthop object */

@@ -143,7 +143,7 @@ impl<'a> Flow<'a> {
         let err = unsafe {
             let net = bindings::dev_net_rcu(self.dev.as_ptr());
             if let Some((packet, direction)) = self.packet {
-                flow.__fl_common.flowic_dscp = bindings::inet_dsfield_to_dscp(packet.dsfield());
+                flow.__fl_common.flowic_dscp = packet.dscp();
                 let reply = direction == Direction::Reply;
                 bindings::wgvia_fib4_dissect(net, packet.as_ptr(), &mut flow, reply);
             }

@@ -14,7 +14,7 @@ use core::{
     net::IpAddr,
     ptr::NonNull, //
 };
-use kernel::sync::rcu;
+use kernel::types::NotThreadSafe;
 
 /// Evidence of being on the packet path: in softirq context or with BH disabled, under RCU.
 ///
@@ -22,37 +22,35 @@ use kernel::sync::rcu;
 ///
 /// # Invariants
 ///
-/// BH is disabled for as long as this exists.
-pub(crate) struct PacketPath {
-    _rcu: rcu::Guard,
-}
+/// BH is disabled, and an RCU read-side critical section goes on, for as long as this exists.
+pub(crate) struct PacketPath(NotThreadSafe);
 
 impl PacketPath {
-    /// Enters an RCU read-side critical section.
-    ///
     /// # Safety
     ///
-    /// BH is disabled for as long as the result lives.
-    pub(super) unsafe fn enter() -> Self {
+    /// For as long as the result lives, BH is disabled and an RCU read-side critical section, which
+    /// the caller is in, goes on.
+    pub(super) unsafe fn assume() -> Self {
         // INVARIANT: The caller promises it.
-        Self {
-            _rcu: rcu::read_lock(),
-        }
+        Self(NotThreadSafe)
     }
+}
+
+#[derive(Clone, Copy)]
+enum Protocol {
+    V4,
+    V6,
 }
 
 /// An IPv4 or IPv6 packet.
 ///
 /// # Invariants
 ///
-/// `skb` is valid for `'p`, its protocol is IPv4 or IPv6, and its network header, of that protocol,
-/// is in its linear part.
+/// `skb` is valid for `'p`, and its network header, of `protocol`, is in its linear part.
 pub(crate) struct Packet<'p> {
     skb: NonNull<bindings::sk_buff>,
+    protocol: Protocol,
     path: &'p PacketPath,
-    source: IpAddr,
-    destination: IpAddr,
-    dsfield: u8,
 }
 
 impl<'p> Packet<'p> {
@@ -68,32 +66,16 @@ impl<'p> Packet<'p> {
     ) -> Option<Self> {
         // SAFETY: The caller promises that `skb` is valid.
         let protocol = u16::from_be(unsafe { bindings::wgvia_skb_protocol(skb) });
-        let (source, destination, dsfield) = match u32::from(protocol) {
-            // SAFETY: The caller promises that there is an IPv4 header.
-            bindings::ETH_P_IP => unsafe {
-                (
-                    addr::from_be32(bindings::wgvia_ip_saddr(skb)),
-                    addr::from_be32(bindings::wgvia_ip_daddr(skb)),
-                    bindings::wgvia_ip_dsfield(skb),
-                )
-            },
-            // SAFETY: The caller promises that there is an IPv6 header.
-            bindings::ETH_P_IPV6 => unsafe {
-                (
-                    addr::from_in6(bindings::wgvia_ipv6_saddr(skb)),
-                    addr::from_in6(bindings::wgvia_ipv6_daddr(skb)),
-                    bindings::wgvia_ipv6_dsfield(skb),
-                )
-            },
+        let protocol = match u32::from(protocol) {
+            bindings::ETH_P_IP => Protocol::V4,
+            bindings::ETH_P_IPV6 => Protocol::V6,
             _ => return None,
         };
         // INVARIANT: The protocol was looked at, the rest is the caller's promise.
         Some(Self {
             skb: NonNull::new(skb)?,
+            protocol,
             path,
-            source,
-            destination,
-            dsfield,
         })
     }
 
@@ -108,25 +90,41 @@ impl<'p> Packet<'p> {
 
     /// Source address.
     pub(crate) fn source(&self) -> IpAddr {
-        self.source
+        let skb = self.as_ptr();
+        match self.protocol {
+            // SAFETY: By the type invariants there is an IPv4 header.
+            Protocol::V4 => addr::from_be32(unsafe { bindings::wgvia_ip_saddr(skb) }),
+            // SAFETY: By the type invariants there is an IPv6 header.
+            Protocol::V6 => addr::from_in6(unsafe { bindings::wgvia_ipv6_saddr(skb) }),
+        }
     }
 
     /// Destination address.
     pub(crate) fn destination(&self) -> IpAddr {
-        self.destination
+        let skb = self.as_ptr();
+        match self.protocol {
+            // SAFETY: By the type invariants there is an IPv4 header.
+            Protocol::V4 => addr::from_be32(unsafe { bindings::wgvia_ip_daddr(skb) }),
+            // SAFETY: By the type invariants there is an IPv6 header.
+            Protocol::V6 => addr::from_in6(unsafe { bindings::wgvia_ipv6_daddr(skb) }),
+        }
     }
 
-    /// The IPv4 TOS or IPv6 traffic class byte.
-    pub(super) fn dsfield(&self) -> u8 {
-        self.dsfield
+    /// The DSCP of an IPv4 packet; 0 for IPv6.
+    pub(super) fn dscp(&self) -> bindings::dscp_t {
+        match self.protocol {
+            // SAFETY: By the type invariants there is an IPv4 header.
+            Protocol::V4 => unsafe { bindings::wgvia_ip_dscp(self.as_ptr()) },
+            Protocol::V6 => 0,
+        }
     }
 
     /// The IPv6 traffic class and flow label, in network byte order; 0 for IPv4.
     pub(super) fn flowinfo(&self) -> bindings::__be32 {
-        match self.source {
-            IpAddr::V4(_) => 0,
+        match self.protocol {
+            Protocol::V4 => 0,
             // SAFETY: By the type invariants there is an IPv6 header.
-            IpAddr::V6(_) => unsafe { bindings::wgvia_ipv6_flowinfo(self.as_ptr()) },
+            Protocol::V6 => unsafe { bindings::wgvia_ipv6_flowinfo(self.as_ptr()) },
         }
     }
 
@@ -149,25 +147,17 @@ impl<'p> Packet<'p> {
     /// socket, a redirect by tc or a bond sent the packet; and if an ICMP redirect has changed it.
     pub(crate) fn nexthop(&self, dev: &NetDevice) -> Option<Nexthop<'p>> {
         // SAFETY: Valid by the type invariants; the dst is kept by the packet or by RCU.
-        let dst = unsafe { bindings::wgvia_skb_dst(self.as_ptr()) };
+        let dst = unsafe { bindings::wgvia_skb_dst_on(self.as_ptr(), dev.as_ptr()) };
         if dst.is_null() {
             return None;
         }
-        // SAFETY: A dst that routes packets has operations and, read under RCU, a device.
-        let (family, on_dev) = unsafe {
-            (
-                (*(*dst).ops).family,
-                bindings::wgvia_dst_dev(dst) == dev.as_ptr(),
-            )
-        };
-        if !on_dev {
-            return None;
-        }
-        match (u32::from(family), self.destination) {
+        // SAFETY: A dst that routes packets has operations.
+        let family = unsafe { (*(*dst).ops).family };
+        match (u32::from(family), self.protocol) {
             // SAFETY: The family says that it is an IPv4 dst; see above for its lifetime.
-            (bindings::AF_INET, IpAddr::V4(_)) => unsafe { Nexthop::from_dst4(dst) },
+            (bindings::AF_INET, Protocol::V4) => unsafe { Nexthop::from_dst4(dst) },
             // SAFETY: The family says that it is an IPv6 dst; see above for its lifetime.
-            (bindings::AF_INET6, IpAddr::V6(_)) => unsafe { Nexthop::from_dst6(dst) },
+            (bindings::AF_INET6, Protocol::V6) => unsafe { Nexthop::from_dst6(dst) },
             _ => None,
         }
     }

@@ -69,11 +69,6 @@ impl Peer {
     fn into_raw(self) -> NonNull<bindings::wg_peer> {
         ManuallyDrop::new(self).0
     }
-
-    /// Is it the same peer?
-    pub(crate) fn is(&self, other: PeerRef<'_>) -> bool {
-        self.0 == other.0
-    }
 }
 
 impl Drop for Peer {
@@ -154,10 +149,6 @@ pub(crate) fn is_device(dev: &NetDevice) -> bool {
     unsafe { bindings::wg_is_device(dev.as_ptr()) }
 }
 
-/// An address as `wg_hook_peer_by_allowedips()` wants it.
-#[repr(align(8))]
-struct Aligned<T>(T);
-
 /// What the functions below ask of.
 ///
 /// # Invariants
@@ -190,29 +181,36 @@ impl<'a> WgDevice<'a> {
     }
 
     /// The peer whose AllowedIPs hold an address.
-    pub(crate) fn peer_by_allowedips(&self, addr: IpAddr) -> Option<Peer> {
+    pub(crate) fn peer_by_allowedips<'p>(
+        &self,
+        addr: IpAddr,
+        _: &'p PacketPath,
+    ) -> Option<PeerRef<'p>> {
         let (family, v4, v6);
         let addr: *const c_void = match addr {
             IpAddr::V4(addr) => {
                 family = bindings::AF_INET;
-                v4 = Aligned(addr::to_be32(addr));
+                v4 = addr::to_be32(addr);
                 (&raw const v4).cast()
             }
             IpAddr::V6(addr) => {
                 family = bindings::AF_INET6;
-                v6 = Aligned(addr::to_in6(addr));
+                v6 = addr::to_in6(addr);
                 (&raw const v6).cast()
             }
         };
-        // SAFETY: A WireGuard device by the type invariants; `addr` points to an address of the
-        // family, aligned as it has to be, and the result comes with a reference.
-        unsafe {
-            Peer::from_raw(bindings::wg_hook_peer_by_allowedips(
+        // SAFETY: A WireGuard device by the type invariants, on the packet path; `addr` points to an
+        // address of the family.
+        let peer = unsafe {
+            bindings::wg_hook_peer_by_allowedips(
                 self.0.as_ptr(),
                 family as bindings::sa_family_t,
                 addr,
-            ))
-        }
+            )
+        };
+        // INVARIANT: AllowedIPs hold it, or did when the RCU read section had begun: the peer goes
+        // after that.
+        NonNull::new(peer).map(|peer| PeerRef(peer, PhantomData))
     }
 }
 
@@ -257,8 +255,9 @@ pub(crate) trait PeerHook: Send + Sync {
     fn peer_removed(&self, key: &PublicKey);
 }
 
-/// What WireGuard gets a pointer to.
-#[repr(C)]
+/// What WireGuard gets a pointer to. Every packet reads it, so it shares its cache line with nothing
+/// that others write to.
+#[repr(C, align(64))]
 struct Hook<T: PeerHook> {
     raw: bindings::wg_hook,
     target: Arc<T>,
@@ -291,11 +290,11 @@ impl<T: PeerHook> Hook<T> {
         skb: *mut bindings::sk_buff,
         peer: *mut *mut bindings::wg_peer,
     ) -> bindings::wg_hook_verdict {
-        // SAFETY: `wg_xmit()` is called with BH disabled, keeps the device and the hook alive, and
-        // has checked that the packet has the header that its protocol says.
+        // SAFETY: `wg_xmit()` is called with BH disabled and calls this under RCU, keeps the device
+        // and the hook alive, and has checked that the packet has the header that its protocol says.
         let (path, target, dev) = unsafe {
             (
-                PacketPath::enter(),
+                PacketPath::assume(),
                 Self::target(hook),
                 NetDevice::from_ptr(dev),
             )
@@ -327,11 +326,11 @@ impl<T: PeerHook> Hook<T> {
         skb: *mut bindings::sk_buff,
         peer: *mut bindings::wg_peer,
     ) -> bindings::wg_hook_verdict {
-        // SAFETY: NAPI polls with BH disabled; `wg_packet_consume_data_done()` keeps the device
-        // and the hook alive, and has checked the packet's header.
+        // SAFETY: NAPI polls with BH disabled; `wg_packet_consume_data_done()` calls this under RCU,
+        // keeps the device and the hook alive, and has checked the packet's header.
         let (path, target, dev) = unsafe {
             (
-                PacketPath::enter(),
+                PacketPath::assume(),
                 Self::target(hook),
                 NetDevice::from_ptr(dev),
             )
