@@ -41,6 +41,7 @@ E7 = "RTA_WGPEER belongs into each nexthop of RTA_MULTIPATH"
 E8 = "lwt encapsulation type not supported"
 E9 = "Unknown lwt encapsulation type"
 E10 = "RTA_WGPEER is cut off"
+E11 = "RTA_WGPEER must not be inside RTA_ENCAP"
 EXTRA = "Invalid nexthop configuration - extra data after nexthops"
 WITH_NHID = "Nexthop specification and nexthop id are mutually exclusive"
 WITH_TYPE = {
@@ -338,8 +339,12 @@ def broken_nexthops(routes, f):
 def typed_cases(routes):
     """(what, error, expected words, attributes): the key in RTA_ENCAP, as it is in NHA_ENCAP."""
     oif = attr(RTA_OIF, u32(routes.hub))
+    inside = typed(LWTUNNEL_ENCAP_WGPEER, wgpeer())
+    yield "a key in RTA_ENCAP", "EINVAL", E11, oif + inside
+    yield ("a key in RTA_ENCAP of a nexthop", "EINVAL", E11,
+           multipath(nexthop(routes.hub, inside), nexthop(routes.hub, wgpeer(OTHER_KEY))))
     for what, inside in inside_encap():
-        yield f"{what} in RTA_ENCAP", "EINVAL", E1, oif + typed(LWTUNNEL_ENCAP_WGPEER, *inside)
+        yield f"{what} in RTA_ENCAP", "EINVAL", E11, oif + typed(LWTUNNEL_ENCAP_WGPEER, *inside)
     yield "a key in RTA_ENCAP of type 63", "EOPNOTSUPP", E8, oif + typed(63, wgpeer())
     yield "a key in RTA_ENCAP of type 65", "EINVAL", E9, oif + typed(65, wgpeer())
 
@@ -430,8 +435,6 @@ def main():
             for what, expected, attributes in misplaced(routes, f):
                 tests.append((f"{f.name}: {what}", refused, f, {expected}, attributes,
                               ("add", "replace")))
-            tests.append((f"{f.name}: a good route with the key in RTA_ENCAP", accepted, f,
-                          oif + typed(LWTUNNEL_ENCAP_WGPEER, wgpeer())))
             tests.append((f"{f.name}: 300 nexthops of all weights", many, f))
             for what, expected, attributes in broken_nexthops(routes, f):
                 tests.append((f"{f.name}: {what}", refused, f, {expected}, attributes,
@@ -441,6 +444,7 @@ def main():
                           RTN_UNICAST, "ERANGE"))
             for what, name, expected, attributes in typed_cases(routes):
                 tests.append((f"{f.name}: {what}", refused, f, {expected}, attributes,
+                              ("add", "replace", "del") if expected == E11 else
                               ("add", "replace"), RTN_UNICAST, name))
             tests.append((f"{f.name}: a good nexthop object", object_accepted, f,
                           attr(NHA_OIF, u32(routes.hub)) +

@@ -41,19 +41,19 @@ check_flows_stay()
 {
 	local first=() flow i
 
-	for flow in {0..19}; do
+	for flow in {0..47}; do
 		packets open "$flow" "$1" "$addr" "${@:2}"
 		packets again "$flow"
 		first[flow]=$REPLY
 	done
 	check_eq "ways of the flows" "$ways" "$(distinct "${first[@]}")"
 	for i in 1 2; do
-		for flow in {19..0}; do
+		for flow in {47..0}; do
 			packets again "$flow"
 			check_eq "flow $flow" "${first[flow]}" "$REPLY"
 		done
 	done
-	for flow in {0..19}; do
+	for flow in {0..47}; do
 		packets close "$flow"
 	done
 }

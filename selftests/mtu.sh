@@ -70,7 +70,7 @@ ping_from()
 {
 	local name=$1 out
 
-	out=$(in_ns "${!name}" ping -n -c 1 -W 5 "${@:3}" "$2" 2>&1)
+	out=$(in_ns "${!name}" ping -n -c 1 -W $((5 * SLOW)) "${@:3}" "$2" 2>&1)
 	REPLY=$?$'\n'$out
 }
 

@@ -192,7 +192,7 @@ other_device_with_traffic()
 
 	exec {sender}< <(exec nsenter --net="/run/netns/$hub" python3 -c "$SENDER" "$addr" 2>&1)
 	pid=$!
-	read -r -t 20 -u "$sender" ready
+	read -r -t $((20 * SLOW)) -u "$sender" ready
 	check_eq "sender" ready "$ready"
 	for dev in other hub2 hub other hub hub2 other hub; do
 		case $dev in
@@ -203,7 +203,7 @@ other_device_with_traffic()
 		busywait sends_by "$dev" $((used + 20)) || fail "nothing is sent through $dev"
 	done
 	kill "$pid"
-	read -r -t 20 -u "$sender" sent
+	read -r -t $((20 * SLOW)) -u "$sender" sent
 	exec {sender}<&-
 	wait "$pid" 2>/dev/null
 

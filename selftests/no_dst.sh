@@ -125,7 +125,7 @@ check_flows()
 	local expected=$1 base=${*: -1} i got=()
 	shift
 
-	for i in {1..12}; do
+	for i in {1..30}; do
 		packets "${@:1:$#-1}" "$base$i"
 		got+=("$REPLY")
 	done
@@ -143,7 +143,7 @@ multipath()
 	check_flows "p2 p3" send hub "$base"
 	count_from_now
 	check_flows p2 forge hub hub "$hub_addr" "$base"
-	check_counters tx-wgpeer=12
+	check_counters tx-wgpeer=30
 	check ip_hub route del "$prefix"
 	check ip_hub route add "$prefix" nexthop "${second[@]}" weight 1 nexthop "${first[@]}" weight 9
 	check_flows p3 forge hub hub "$hub_addr" "$base"
@@ -171,7 +171,7 @@ multipath_devices()
 		nexthop dev hub via-wgpeer "${KEY[3]}" nexthop dev hub via-wgpeer "${KEY[2]}"
 	count_from_now
 	check_flows p3 forge hub hub "$hub_addr" "$base"
-	check_counters tx-wgpeer=12
+	check_counters tx-wgpeer=30
 }
 
 redirect_start()
@@ -227,7 +227,7 @@ bpf()
 	family "$2"
 	exec {fd}< <(exec nsenter --net="/run/netns/$hub" "$selftests/lib_redirect.py" "$1" lan hub 2>&1)
 	pid=$!
-	read -r -t 20 -u "$fd" ready
+	read -r -t $((20 * SLOW)) -u "$fd" ready
 	check_eq "lib_redirect.py $1" ready "$ready"
 	every_way lan hub "$lan_addr"
 	if [[ $1 == redirect ]]; then

@@ -215,7 +215,7 @@ own()
 
 	REPLY=
 	echo "{ ${*@Q}; } 2>&1 </dev/null; echo \"end \$?\"" >&"$own_in"
-	while read -r -t 20 -u "$own_out" line; do
+	while read -r -t $((20 * SLOW)) -u "$own_out" line; do
 		case $line in
 		"end 0") return 0 ;;
 		"end "*) break ;;

@@ -151,9 +151,9 @@ vrf()
 	check_forge dropped p3 wg0 fd01::1 2001:db8:1::2
 	check_counters rx-drop-peer=6
 	# Nor does one VRF lead to the LAN of the other.
-	! ip netns exec "$red" ping -n -q -c 1 -W 1 192.168.2.2 >"$TMP/ping" 2>&1 ||
+	! ip netns exec "$red" ping -n -q -c 1 -W "$SLOW" 192.168.2.2 >"$TMP/ping" 2>&1 ||
 		fail "green's LAN answers red's"
-	! ip netns exec "$red" ping -n -q -c 1 -W 1 2001:db8:2::2 >"$TMP/ping" 2>&1 ||
+	! ip netns exec "$red" ping -n -q -c 1 -W "$SLOW" 2001:db8:2::2 >"$TMP/ping" 2>&1 ||
 		fail "green's LAN answers red's"
 }
 

@@ -233,11 +233,35 @@ flush_by_key()
 	check ip_hub route add "$prefix2" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub route add "$prefix3" via "$gateway" dev hub
 	check ip_hub "-$1" route flush via-wgpeer "${KEY[3]}"
-	[[ $1 == 6 ]] || check_peers 4 "$prefix" K2
+	# The key of a sibling selects the whole route.
+	if [[ $1 == 4 ]]; then
+		check_peers 4 "$prefix" K2
+	else
+		check_peers 6 "$prefix" ""
+	fi
 	check_peers "$1" "$prefix2" K2
 	check ip_hub "-$1" route flush via-wgpeer "${KEY[2]}"
 	check_peers "$1" "$prefix2" ""
 	check_eq "what is left" "$prefix3" "$(destinations "$1" proto boot)"
+}
+
+# A route that is longer than what ip used to have room for, alone and after another
+flush_many()
+{
+	local hops=() i
+
+	family "$1"
+	for ((i = 0; i < 83; i++)); do
+		hops+=(nexthop dev hub via-wgpeer "$(head -c 32 /dev/urandom | base64)")
+	done
+	ip_hub route add "$prefix2" "${hops[@]}" 2>/dev/null || fail "no route with 83 nexthops"
+	check ip_hub "-$1" route flush proto boot
+	check_eq "what is left" "" "$(destinations "$1" proto boot)"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	ip_hub route add "$prefix2" "${hops[@]}" 2>/dev/null || fail "no route with 83 nexthops"
+	check ip_hub route add "$prefix3" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$1" route flush proto boot
+	check_eq "what is left" "" "$(destinations "$1" proto boot)"
 }
 
 save_and_restore()
@@ -368,6 +392,7 @@ for f in 4 6; do
 	test_add "IPv$f: JSON" json $f
 	test_add "IPv$f: show by key" show_by_key $f
 	test_add "IPv$f: flush by key" flush_by_key $f
+	test_add "IPv$f: flush of routes with many nexthops" flush_many $f
 	test_add "IPv$f: save and restore" save_and_restore $f
 	test_add "IPv$f: monitor" monitor $f
 	test_add "IPv$f: batch" batch $f

@@ -14,12 +14,12 @@ family()
 {
 	if [[ $1 == 4 ]]; then
 		hub_addr=10.0.0.254 nobodys=198.51.100.1
-		short=10.0.0.0/9 prefix=10.2.0.0/16 longer=10.2.3.0/24 host=10.2.3.4/32
+		short=10.0.0.0/9 wider=10.2.0.0/15 prefix=10.2.0.0/16 longer=10.2.3.0/24 host=10.2.3.4/32
 		in_short=10.1.2.3 in_prefix=10.2.1.1 in_longer=10.2.3.3 in_host=10.2.3.4
 		peer2=10.0.0.2
 	else
 		hub_addr=fd00::fe nobodys=2001:db8::1
-		short=fd02::/16 prefix=fd02::/48 longer=fd02:0:0:3::/64 host=fd02:0:0:3::4/128
+		short=fd02::/16 wider=fd02::/47 prefix=fd02::/48 longer=fd02:0:0:3::/64 host=fd02:0:0:3::4/128
 		in_short=fd02:1::1 in_prefix=fd02::1 in_longer=fd02:0:0:3::3 in_host=fd02:0:0:3::4
 		peer2=fd00::2
 	fi
@@ -126,6 +126,52 @@ other_devices()
 	check ip_hub link del other
 }
 
+# Nor do they when nexthop objects lead there, as routing daemons have it: not for another
+# metric, nor for a shorter prefix that begins with the same address.
+objects_of_other_devices()
+{
+	family "$1"
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub "-$1" nexthop add id 9 dev other
+	check ip_hub route add "$prefix" nhid 9 metric 1
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 100
+	check ip_hub route add "$short" dev hub via-wgpeer "${KEY[3]}"
+	check_source "$in_prefix" rx-wgpeer p2
+	check ip_hub route del "$prefix" metric 100
+	check_source "$in_prefix" rx-wgpeer p3
+	check ip_hub route add "$wider" dev hub via-wgpeer "${KEY[2]}"
+	check_source "$in_prefix" rx-wgpeer p2
+	check ip_hub "-$1" route add default nhid 9 metric 1
+	check ip_hub "-$1" route add default dev hub via-wgpeer "${KEY[2]}" metric 100
+	check_source "$nobodys" rx-wgpeer p2
+	check ip_hub link del other
+}
+
+# Of one prefix the lowest metric decides that is on the device or rejects, also when a
+# lower one is elsewhere.
+metrics()
+{
+	family "$1"
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$prefix" dev other metric 10
+	check ip_hub route add unreachable "$prefix" metric 20
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 30
+	check_source "$in_prefix" rx-drop-noroute none
+	check ip_hub route del unreachable "$prefix" metric 20
+	check_source "$in_prefix" rx-wgpeer p2
+	check ip_hub "-$1" nexthop add id 9 blackhole
+	check ip_hub route add "$prefix" nhid 9 metric 40
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}" metric 50
+	check_source "$in_prefix" rx-wgpeer p2
+	check ip_hub route del "$prefix" metric 30
+	check_source "$in_prefix" rx-drop-noroute none
+	check ip_hub route del "$prefix" metric 40
+	check_source "$in_prefix" rx-wgpeer p3
+	check ip_hub link del other
+}
+
 # No peer has an address of the hub, wherever the hub has it. (For IPv4 the stack
 # itself drops that, behind the device.)
 own_elsewhere()
@@ -206,6 +252,8 @@ for f in 4 6; do
 	test_add "IPv$f: routes that are not unicast" not_unicast $f
 	test_add "IPv$f: sources that no reply could go to" martian $f
 	test_add "IPv$f: routes through other devices do not count" other_devices $f
+	test_add "IPv$f: nexthop objects of other devices do not count" objects_of_other_devices $f
+	test_add "IPv$f: routes of one prefix with several metrics" metrics $f
 done
 test_add "IPv6: the hub's own address on another device" own_elsewhere
 test_add "IPv6: link-local sources" link_local

@@ -78,10 +78,12 @@ tunnel_stop()
 # The peer that answers inside of the tunnel; the other one gets nothing.
 check_answer()
 {
-	local i
+	local i wait no_answer=$((300 * SLOW))
 
 	for i in 2 3; do
-		if in_hub ping -n -c 1 -W "$([[ $i == "$2" ]] && echo 5 || echo 0.3)" "$1.$i" >/dev/null; then
+		wait=$((5 * SLOW))
+		[[ $i == "$2" ]] || printf -v wait '%d.%03d' $((no_answer / 1000)) $((no_answer % 1000))
+		if in_hub ping -n -c 1 -W "$wait" "$1.$i" >/dev/null; then
 			[[ $i == "$2" ]] || fail "peer $i answers, and not $2 alone"
 		else
 			[[ $i != "$2" ]] || fail "peer $i does not answer"
