@@ -23,13 +23,16 @@ RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 IFF_UP = 1
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_INFO_KIND = 3, 18, 28, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_NODAD = 1, 2, 8, 2
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, RTA_NH_ID = 1, 4, 5, 9, 18, 30
+RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH = 1, 2, 4, 5, 8, 9
+RTA_TABLE, RTA_VIA, RTA_NH_ID, RTAX_MTU = 15, 18, 30, 2
 RTA_WGPEER, LWTUNNEL_ENCAP_WGPEER = 0x1747, 64
 RT_TABLE_MAIN, RTPROT_BOOT = 254, 3
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
 NHA_ID, NHA_GROUP, NHA_GROUP_TYPE, NHA_OIF, NHA_GATEWAY = 1, 2, 3, 5, 6
 NHA_ENCAP_TYPE, NHA_ENCAP, NHA_RES_GROUP = 7, 8, 12
+NHA_OP_FLAGS, NHA_HW_STATS_ENABLE = 14, 16
+NHA_OP_FLAGS_ALL = 3
 NEXTHOP_GRP_TYPE_RES = 1
 NHA_RES_GROUP_BUCKETS, NHA_RES_GROUP_IDLE_TIMER = 1, 2
 
@@ -141,9 +144,14 @@ class Control:
 
     # --- routes and nexthops ---
 
-    def route(self, flags, prefix, attributes, kind=RTN_UNICAST):
+    def route(self, flags, prefix, attributes, kind=RTN_UNICAST, source=None):
         """Make a route, by ADD, REPLACE or APPEND; delete one by None."""
+        # pylint: disable=too-many-arguments,too-many-positional-arguments
         address, length = split(prefix)
+        source_length = 0
+        if source:
+            source, source_length = split(source)
+            attributes += attr(RTA_SRC, packed(source))
         v4 = family_of(prefix) == socket.AF_INET
         direct = not any(k in (RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_NH_ID)
                          for k, _ in attrs(attributes))
@@ -152,8 +160,8 @@ class Control:
             scope = RT_SCOPE_NOWHERE
         elif v4 and kind == RTN_UNICAST and direct:
             scope = RT_SCOPE_LINK
-        header = struct.pack("=BBBBBBBBI", family_of(prefix), length, 0, 0, RT_TABLE_MAIN,
-                             RTPROT_BOOT, scope, kind, 0)
+        header = struct.pack("=BBBBBBBBI", family_of(prefix), length, source_length, 0,
+                             RT_TABLE_MAIN, RTPROT_BOOT, scope, kind, 0)
         return self.send(self.route_socket, RTM_DELROUTE if flags is None else RTM_NEWROUTE,
                          flags or 0, header + attr(RTA_DST, packed(address)) + attributes)
 

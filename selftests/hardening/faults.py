@@ -2,588 +2,214 @@
 # SPDX-License-Identifier: GPL-2.0
 """Every control operation, with each of its allocations made to fail in turn.
 
-    faults.py [-v] [PATTERN]...
+    faults.py SITES [-v] [PATTERN]...
 
-An operation is one system call and what reads its answer. /proc/thread-self/fail-nth
-makes the Nth allocation of this thread fail; N grows until the operation makes fewer.
-It has to fail and leave everything as it was, or to succeed and do all of what it
-does without a fault; and it has to work right afterwards. Where the answer itself
-could not be allocated, one of the two has to be the case.
+The first allocation of an operation is made to fail, then the second, until it makes
+fewer; and once no per-CPU memory is left. Each time it has to fail, with an error that
+lack of memory may have, and leave everything as it was, or to succeed and do all of what
+it does without a fault; and it has to work right afterwards. Where the answer itself could
+not be allocated, one of the two has to be the case.
+
+SITES is what sites.py has printed. A site has failed if the kernel's trace says so. The
+kernel prints none for some (__GFP_NOWARN); the operations that come by such a function are
+repeated with all allocations below this call made to fail. In the end every site has to
+have failed, or to be one of EXCEPT.
 
 -v prints the kernel functions that each failed allocation was made by.
 """
 
-import ctypes
+import collections
+import contextlib
 import errno
 import fnmatch
 import os
-import re
-import socket
-import struct
 import sys
 import time
 
-import control
-from control import (ADD, APPEND, REPLACE, UAPI, Control, multipath, nest, packed, peer, through,
-                     u32, via_gateway, via_key)
-from lib import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, KSFT_SKIP, Ktap,
-                 Netlink, attr, attrs, require, scratch_netns)
+import sites
+from inject import FAIL_NTH, MACHINERY, OWN_TOOLS, WITHIN, Faults, Symbols
+from operations import Lab, Lost, operations  # and with it the way to lib
+from lib import KSFT_SKIP, Ktap, require, scratch_netns
 
-FAIL_NTH = "/proc/thread-self/fail-nth"
-DEBUGFS = "/sys/kernel/debug"
-SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176
-INDEX = 1000
-KEY1, KEY2, NOBODY = (bytes([n]) * 31 + b"\x40" for n in (1, 2, 3))
-PRIVATE = bytes([0x40]) * 32
-PREFIXES = "10.1.0.0/16", "10.3.0.0/16", "10.9.0.0/16", "fd01::/32"
-WG_CMD_GET_DEVICE = control.WG_CMD_GET_DEVICE
-# Frames of a trace that only say that an allocation was made to fail.
-MACHINERY = re.compile(
-    r"dump_stack|should_fail|fail_dump|k[mvz]*alloc|kmem_cache|__kvm|slab|alloc_pages|"
-    r"alloc_frozen|prepare_alloc|get_free_page|alloc_page|___?kmalloc|kmalloc|folio_alloc|"
-    r"stack_depot|kasan_save|kmemleak|set_track|krealloc|new_slab|allocate_slab")
-# What a debug kernel allocates for itself.
-OWN_TOOLS = re.compile(r"stack_depot_save|kasan_save|set_track_prepare|kmemleak_alloc|"
-                       r"__create_object|__link_object|debug_object|fill_pool")
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def text_of(function):
-    """Where a function of the kernel begins, and where the next one does."""
-    with open("/proc/kallsyms", encoding="ascii") as file:
-        symbols = [line.split()[:3] for line in file if line.split()[1] in "tT"]
-    start = next(int(addr, 16) for addr, _, name in symbols if name == function)
-    return start, min(int(addr, 16) for addr, _, _ in symbols if int(addr, 16) > start)
-
-
-class Lost(Exception):
-    """The kernel had no memory for its answer: the operation may have been done or not."""
-
-
-class Faults:
-    """Makes one allocation of this thread fail, and knows which it was."""
-
-    def __init__(self):
-        if not os.path.ismount(DEBUGFS):
-            os.system(f"mount -t debugfs debugfs {DEBUGFS}")
-        start, end = text_of("kmemleak_scan_area")
-        for path, value in (("failslab/ignore-gfp-wait", "N"),
-                            ("fail_page_alloc/ignore-gfp-wait", "N"),
-                            ("fail_page_alloc/min-order", "0"),
-                            # kmemleak prints under a lock of its own that it has no memory for a
-                            # scan area, which lockdep rightly complains of.
-                            ("failslab/reject-start", f"{start:#x}"),
-                            ("failslab/reject-end", f"{end:#x}"),
-                            ("failslab/verbose", "2"), ("fail_page_alloc/verbose", "2")):
-            with open(f"{DEBUGFS}/{path}", "w", encoding="ascii") as file:
-                file.write(value)
-        self.fail_nth = os.open(FAIL_NTH, os.O_RDWR)
-        self.kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
-        self.nth = 0
-        self.injected = False
-
-    def __enter__(self):
-        if self.nth:
-            os.pwrite(self.fail_nth, b"%d" % self.nth, 0)
-
-    def __exit__(self, *_):
-        if self.nth:
-            left = os.pread(self.fail_nth, 16, 0)
-            os.pwrite(self.fail_nth, b"0", 0)
-            self.injected = int(left) == 0
-            self.nth = 0
-
-    def trace(self):
-        """The functions that the kernel has printed since the last call, innermost first."""
-        functions, wanted = [], False
-        while True:
-            try:
-                line = os.read(self.kmsg, 8192).decode(errors="replace")
-            except BlockingIOError:
-                return tuple(functions)
-            except OSError as err:
-                if err.errno == errno.EPIPE:
-                    continue
-                raise
-            text = line.split(";", 1)[-1].split("\n")[0]
-            if "FAULT_INJECTION: forcing a failure" in text:
-                functions, wanted = [], True
-            frame = re.match(r"\s+([\w.$]+)\+0x[0-9a-f]+/0x[0-9a-f]+(.*)", text)
-            if wanted and frame:
-                functions.append(frame[1] + frame[2])
-
-
-class FaultyControl(Control):
-    """Control, with a fault in the request that is sent while one is armed."""
-
-    def __init__(self, faults):
-        super().__init__()
-        self.faults = faults
-        self.buffer = bytearray(1 << 18)
-
-    def _answers(self, netlink):
-        """(type, payload) of each message until the last, which an error number follows."""
-        while True:
-            try:
-                size = netlink.sock.recv_into(self.buffer)
-            except OSError as err:
-                if err.errno in (errno.ENOBUFS, errno.ENOMEM):
-                    raise Lost() from err
-                raise
-            data = memoryview(self.buffer)[:size]
-            while len(data) >= 16:
-                length, kind, _, seq, _ = struct.unpack_from("=IHHII", data)
-                if seq == netlink.seq:
-                    yield kind, bytes(data[16:length])
-                data = data[(length + 3) & ~3:]
-
-    def exchange(self, netlink, kind, flags, payload):
-        """Send a request with the fault that is armed: (error number, replies)."""
-        netlink.seq += 1
-        message = struct.pack("=IHHII", 16 + len(payload), kind, flags | NLM_F_REQUEST,
-                              netlink.seq, 0) + payload
-        replies = []
-        with self.faults:
-            try:
-                netlink.sock.send(message)
-            except OSError as err:
-                return err.errno, replies
-            for reply, body in self._answers(netlink):
-                if reply in (NLMSG_ERROR, NLMSG_DONE):
-                    return -struct.unpack_from("=i", body)[0], replies
-                replies.append(body)
-        return None
-
-    def send(self, netlink, kind, flags, payload):
-        return self.exchange(netlink, kind, flags | NLM_F_ACK, payload)[0]
-
-    def send_dump(self, netlink, kind, payload):
-        """A dump; its answers are kept in .dumped."""
-        try:
-            error, self.dumped = self.exchange(netlink, kind, NLM_F_DUMP, payload)
-        except Lost:
-            self.renew()
-            return errno.ENOBUFS
-        if error:
-            self.renew()
-        return error
-
-    def renew(self):
-        """Other sockets, since these may have answers left of what was broken off."""
-        for netlink in self.route_socket, self.genl:
-            netlink.sock.close()
-        self.route_socket, self.genl = Netlink(), Netlink(control.NETLINK_GENERIC)
-
-
-class Lab:
-    """A namespace with one WireGuard device, and what is known of it."""
-
-    def __init__(self, faults):
-        self.control = FaultyControl(faults)
-        self.plain = Control()
-        self.module = os.open(self._module_path(), os.O_RDONLY)
-        self.clean = {}
-
-    @staticmethod
-    def _module_path():
-        with os.popen("modinfo -n wgvia") as file:
-            return file.read().strip()
-
-    def add_device(self, do):
-        """A new device that wgvia has not seen, by `do`: the faulty control or the plain one."""
-        return do.send(do.route_socket, control.RTM_NEWLINK, ADD,
-                       struct.pack("=BxHiII", 0, 0, INDEX, 0, 0) +
-                       attr(control.IFLA_IFNAME, b"hub\0") +
-                       nest(control.IFLA_LINKINFO, attr(control.IFLA_INFO_KIND, b"wireguard")))
-
-    def fresh(self, mode="AUTO"):
-        """The device anew, with two peers, and no routes; wgvia knows of it if it has a mode."""
-        plain = self.plain
-        self.forget_family()
-        plain.del_device("hub")
-        for ident in 3, 2, 1:
-            plain.nexthop(None, ident, 0, b"")
-        # Blackholes are all that does not go with the device.
-        done(self.add_device(plain))
-        done(plain.wg_set("hub", peer(KEY1, allowed=["10.0.0.1/32", "fd00::1/128"]),
-                          peer(KEY2, allowed=["10.0.0.2/32", "fd00::2/128"]), private=PRIVATE))
-        done(plain.set_up("hub"))
-        done(plain.add_address(INDEX, "10.0.0.254/24"))
-        done(plain.add_address(INDEX, "fd00::fe/64"))
-        if mode:
-            done(plain.wgvia_set("hub", mode=mode))
-
-    def reset(self, mode):
-        """As after fresh(mode), with the same device if that will do."""
-        plain = self.plain
-        self.forget_family()
-        if mode in self.clean and os.path.exists("/sys/module/wgvia"):
-            for prefix in PREFIXES:
-                while plain.route(None, prefix, b"") == 0:
-                    pass
-            for ident in 3, 2, 1:
-                plain.nexthop(None, ident, 0, b"")
-            plain.wgvia_set("hub", mode=mode, filter_="DEVICE")
-            if self.idle() and self.state() == self.clean[mode]:
-                return
-        self.fresh(mode)
-        self.clean[mode] = self.state()
-
-    @staticmethod
-    def idle():
-        """Wait until no state refers to the module: some end in RCU callbacks."""
-        for _ in range(200):
-            try:
-                with open("/sys/module/wgvia/refcnt", encoding="ascii") as file:
-                    if file.read().strip() == "0":
-                        return True
-            except FileNotFoundError:
-                return True
-            time.sleep(0.02)
-        return False
-
-    def forget_family(self):
-        """It has another id when the module is loaded again."""
-        for do in self.plain, self.control:
-            do.families.pop("wgvia", None)
-
-    @staticmethod
-    def has_device():
-        return "hub" in (name for _, name in socket.if_nameindex())
-
-    def peers(self):
-        """Each peer of the device with its AllowedIPs."""
-        peers = {}
-        if not self.has_device():
-            return peers
-        for body in self.plain.genl_dump("wireguard", WG_CMD_GET_DEVICE,
-                                         attr(control.WGDEVICE_A_IFNAME, b"hub\0")):
-            for kind, payload in attrs(body[4:]):
-                if kind & 0x3FFF != control.WGDEVICE_A_PEERS:
-                    continue
-                for _, one in attrs(payload):
-                    fields = {k & 0x3FFF: v for k, v in attrs(one)}
-                    ips = {v for _, v in attrs(fields.get(control.WGPEER_A_ALLOWEDIPS, b""))}
-                    peers[fields[control.WGPEER_A_PUBLIC_KEY]] = frozenset(ips)
-        return peers
-
-    def state(self):
-        """All that an operation may change."""
-        plain = self.plain
-        loaded = os.path.exists("/sys/module/wgvia")
-        self.forget_family()
-        return {
-            "links": sorted(socket.if_nameindex()),
-            "peers": self.peers(),
-            "routes": plain.dump(control.RTM_GETROUTE),
-            "nexthops": plain.dump(control.RTM_GETNEXTHOP),
-            "module": loaded,
-            "devices": loaded and plain.genl_dump("wgvia", UAPI["WGVIA_CMD_DEVICE_GET"]),
-            "bindings": loaded and plain.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"]),
-        }
-
-    def settled(self, wanted=None):
-        """The state, when it is the wanted one, or for a while the same: IPv6 adds the routes of
-        a new device's addresses from a work queue."""
-        deadline = time.monotonic() + 10
-        state = self.state()
-        while time.monotonic() < deadline and state != wanted:
-            time.sleep(0.3)
-            known, state = state, self.state()
-            if wanted is None and state == known:
-                break
-        return state
-
-    def inconsistent(self):
-        """What wgvia says that does not fit what else there is; empty if all does."""
-        if not os.path.exists("/sys/module/wgvia"):
-            return ""
-        peers, total = self.peers(), 0
-        for body in self.plain.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"]):
-            fields = dict(attrs(body[4:]))
-            key = fields[UAPI["WGVIA_A_BINDING_KEY"]]
-            total += number(fields[UAPI["WGVIA_A_BINDING_NEXTHOPS"]])
-            if (key in peers) != bool(number(fields[UAPI["WGVIA_A_BINDING_PRESENT"]])):
-                return f"binding of {key.hex()}: present is wrong"
-        counted = sum(number(dict(attrs(body[4:]))[UAPI["WGVIA_A_DEVICE_NEXTHOPS"]])
-                      for body in self.plain.genl_dump("wgvia", UAPI["WGVIA_CMD_DEVICE_GET"]))
-        return "" if counted == total else f"{counted} nexthops, {total} in bindings"
-
-
-def number(payload):
-    return int.from_bytes(payload, "little")
-
-
-def done(error):
-    """For what is done without a fault."""
-    if error:
-        raise OSError(error, os.strerror(error))
+# Sites that no operation comes by, as (function, allocator), and why.
+EXCEPT = {
+    ("wg_xmit", "skb_clone"): "for a packet that is sent",
+    ("wg_packet_rx_poll", "__pskb_pull_tail"): "for a packet that is received",
+    ("find_match", "__kmalloc_cache_noprof"): "rt6_probe(), for a packet to a router",
+    ("fib6_add_rt2node", "__kmalloc_cache_noprof"):
+        "fib6_metric_set(), where a route that expires, as advertised ones do, is added again",
+    ("fib_create_info", "__kvmalloc_node_noprof"):
+        "fib_info_hash_grow(), by the 256th nexthop, the 512th...; it does without",
+    ("tnode_new", "vzalloc_noprof"):
+        "for a node with 512 children and more; who calls it is the same for smaller ones",
+}
 
 
 def difference(before, after):
     return ", ".join(what for what in before if before[what] != after[what])
 
 
-class Operation:
-    """What is done before each try, then with the fault.
-
-    partial: when it fails it may have done some of what it does, as without wgvia.
-    lossy: it may also say that it has succeeded then.
-    """
-
-    def __init__(self, name, prepare, run, partial=False, lossy=False):
-        self.name, self.prepare, self.run = name, prepare, run
-        self.partial, self.lossy = partial or lossy, lossy
+def name_of(error):
+    return "answer lost" if error is None else errno.errorcode.get(error, str(error))
 
 
-def operations(lab):
-    """All of them."""
-    # pylint: disable=too-many-locals
-    do, plain = lab.control, lab.plain
+def failed_sites(trace, known):
+    """The sites that have returned without memory: those whose calls the trace comes back from,
+    unless something below did without it."""
     found = []
-
-    def add(name, prepare, run, **options):
-        found.append(Operation(name, prepare, run, **options))
-
-    def fresh(*steps, mode="AUTO"):
-        """With a device that nobody has seen before."""
-        def prepare():
-            lab.fresh(mode)
-            for step in steps:
-                done(step())
-        return prepare
-
-    def reset(*steps, mode="AUTO"):
-        """With the device there is."""
-        def prepare():
-            lab.reset(mode)
-            for step in steps:
-                done(step())
-        return prepare
-
-    for family, prefix, gateway in (("IPv4", "10.1.0.0/16", "10.0.0.2"),
-                                    ("IPv6", "fd01::/32", "fd00::2")):
-        one, two = through(INDEX, via_key(KEY1)), through(INDEX, via_key(KEY2))
-        both = multipath(INDEX, via_key(KEY1), via_key(KEY2))
-        mixed = multipath(INDEX, via_key(KEY2), via_gateway(prefix, gateway), via_key(NOBODY))
-        kind = socket.AF_INET if family == "IPv4" else socket.AF_INET6
-
-        def route(flags, attributes, prefix=prefix, by=do):
-            return lambda: by.route(flags, prefix, attributes)
-
-        def before(flags, attributes, prefix=prefix):
-            return route(flags, attributes, prefix, plain)
-
-        def objects(by, *steps, kind=kind):
-            """Nexthop objects: (flags, id, key or members)."""
-            def run():
-                for flags, ident, what in steps:
-                    if isinstance(what, tuple):
-                        error = by.nexthop(flags, ident, 0, by.nexthop_group(*what))
-                    elif what:
-                        error = by.nexthop(flags, ident, kind, by.nexthop_key(INDEX, what))
-                    else:
-                        error = by.nexthop(flags, ident, 0, b"")
-                    if error:
-                        return error
-                return 0
-            return run
-
-        add(f"{family}: add a route, the first on the device", fresh(mode=None), route(ADD, one))
-        add(f"{family}: add a route, the first for the peer", reset(), route(ADD, one))
-        add(f"{family}: add a route, mode on", reset(mode="ON"), route(ADD, one))
-        add(f"{family}: add a route to a known peer",
-            reset(before(ADD, through(INDEX, via_key(KEY1)), "10.9.0.0/16")), route(ADD, one))
-        add(f"{family}: add a multipath route", reset(), route(ADD, both))
-        add(f"{family}: add a multipath route with a gateway", reset(), route(ADD, mixed))
-        add(f"{family}: replace a route", reset(before(ADD, one)), route(REPLACE, two))
-        add(f"{family}: replace a route by a multipath one", reset(before(ADD, one)),
-            route(REPLACE, both))
-        add(f"{family}: replace a multipath route", reset(before(ADD, both)),
-            route(REPLACE, mixed))
-        add(f"{family}: replace a plain route", reset(before(ADD, through(INDEX))),
-            route(REPLACE, two))
-        add(f"{family}: replace by a plain route", reset(before(ADD, two)),
-            route(REPLACE, through(INDEX)))
-        add(f"{family}: append a route", reset(before(ADD, one)), route(APPEND, two))
-        add(f"{family}: delete a route", reset(before(ADD, one)), route(None, one))
-        add(f"{family}: delete a multipath route", reset(before(ADD, both)), route(None, both))
-        add(f"{family}: add a nexthop object", reset(), objects(do, (ADD, 1, KEY1)))
-        add(f"{family}: replace a nexthop object in use",
-            reset(objects(plain, (ADD, 1, KEY1), (ADD, 2, (1,))),
-                  before(ADD, attr(control.RTA_NH_ID, u32(1)))), objects(do, (REPLACE, 1, KEY2)))
-        add(f"{family}: delete a nexthop object in use",
-            reset(objects(plain, (ADD, 1, KEY1)), before(ADD, attr(control.RTA_NH_ID, u32(1)))),
-            objects(do, (None, 1, None)))
-        add(f"{family}: add a nexthop group",
-            reset(objects(plain, (ADD, 1, KEY1), (ADD, 2, KEY2))), objects(do, (ADD, 3, (1, 2))))
-        add(f"{family}: replace a nexthop group in use",
-            reset(objects(plain, (ADD, 1, KEY1), (ADD, 2, KEY2), (ADD, 3, (1, 2))),
-                  before(ADD, attr(control.RTA_NH_ID, u32(3)))), objects(do, (REPLACE, 3, (2,))))
-        add(f"{family}: delete a nexthop group",
-            reset(objects(plain, (ADD, 1, KEY1), (ADD, 3, (1,)))), objects(do, (None, 3, None)))
-        add(f"{family}: add a route with a nexthop group",
-            reset(objects(plain, (ADD, 1, KEY1), (ADD, 2, KEY2), (ADD, 3, (1, 2)))),
-            route(ADD, attr(control.RTA_NH_ID, u32(3))))
-        add(f"{family}: dump the routes", reset(before(ADD, one), before(APPEND, two)),
-            lambda kind=kind: do.send_dump(do.route_socket, control.RTM_GETROUTE,
-                                           struct.pack("=B11x", kind)))
-
-    add("dump the nexthop objects",
-        reset(lambda: plain.nexthop(ADD, 1, socket.AF_INET, plain.nexthop_key(INDEX, KEY1))),
-        lambda: do.send_dump(do.route_socket, control.RTM_GETNEXTHOP, bytes(8)))
-
-    routes = [lambda: plain.route(ADD, "10.1.0.0/16", through(INDEX, via_key(KEY1))),
-              lambda: plain.route(ADD, "fd01::/32", through(INDEX, via_key(KEY2)))]
-
-    def wgvia_dump(command, attributes=b""):
-        def run():
-            family = plain.resolve("wgvia")
-            return do.send_dump(do.genl, family, struct.pack("=BBxx", UAPI[command], 1) +
-                                attributes)
-        return run
-
-    add("wgvia: set a mode, the first", fresh(mode=None), lambda: do.wgvia_set("hub", mode="ON"))
-    add("wgvia: set mode auto with routes", fresh(*routes, mode=None),
-        lambda: do.wgvia_set("hub", mode="AUTO"))
-    add("wgvia: set mode off with routes", reset(*routes),
-        lambda: do.wgvia_set("hub", mode="OFF"))
-    add("wgvia: set a filter, the first", fresh(mode=None),
-        lambda: do.wgvia_set("hub", filter_="STRICT"))
-    add("wgvia: set mode and filter", fresh(*routes, mode=None),
-        lambda: do.wgvia_set("hub", mode="ON", filter_="NONE"))
-    add("wgvia: get a device", reset(*routes), lambda: do.wgvia_get("hub"))
-    add("wgvia: dump the devices", reset(*routes), wgvia_dump("WGVIA_CMD_DEVICE_GET"))
-    add("wgvia: dump the bindings", reset(*routes), wgvia_dump("WGVIA_CMD_BINDING_GET"))
-    add("wgvia: dump the bindings of a device", reset(*routes),
-        wgvia_dump("WGVIA_CMD_BINDING_GET", attr(UAPI["WGVIA_A_BINDING_IFINDEX"], u32(INDEX))))
-
-    nobody = fresh(*routes, lambda: plain.route(ADD, "10.3.0.0/16",
-                                                through(INDEX, via_key(NOBODY))))
-    add("WireGuard: add a peer that routes name", nobody,
-        lambda: do.wg_set("hub", peer(NOBODY, allowed=["10.0.0.3/32"])), partial=True)
-    add("WireGuard: remove a peer that routes name", fresh(*routes),
-        lambda: do.wg_set("hub", peer(KEY1, control.WGPEER_F_REMOVE_ME)))
-    add("WireGuard: change the private key", fresh(*routes),
-        lambda: do.wg_set("hub", private=bytes([0x48]) * 32), partial=True)
-    add("WireGuard: the device goes down", fresh(*routes), lambda: do.set_up("hub", False))
-    # fib_add_ifaddr() adds the routes of its addresses and does not look what came of it.
-    add("WireGuard: the device goes up", fresh(lambda: plain.set_up("hub", False)),
-        lambda: do.set_up("hub"), lossy=True)
-    add("WireGuard: add a device", lambda: plain.del_device("hub"),
-        lambda: lab.add_device(do))
-    add("WireGuard: delete a device with routes", fresh(*routes),
-        lambda: do.del_device("hub"))
-
-    def finit_module():
-        with do.faults:
-            failed = libc.syscall(SYS_FINIT_MODULE, lab.module, b"", 0)
-            error = ctypes.get_errno()
-        return error if failed else 0
-
-    def delete_module():
-        with do.faults:
-            failed = libc.syscall(SYS_DELETE_MODULE, b"wgvia", os.O_NONBLOCK)
-            error = ctypes.get_errno()
-        return error if failed else 0
-
-    def unloaded():
-        if not lab.has_device():
-            lab.fresh(mode=None)
-        lab.idle()
-        if (libc.syscall(SYS_DELETE_MODULE, b"wgvia", os.O_NONBLOCK) and
-                ctypes.get_errno() != errno.ENOENT):
-            raise OSError(ctypes.get_errno(), "wgvia can not be unloaded")
-
-    add("load the module", unloaded, finit_module)
-
-    def loaded():
-        if not os.path.exists("/sys/module/wgvia"):
-            done(libc.syscall(SYS_FINIT_MODULE, lab.module, b"", 0) and ctypes.get_errno())
-        lab.reset(mode="ON")
-
-    add("unload the module", loaded, delete_module)
+    for frame in trace:
+        name = frame[1]
+        if frame in known:
+            found.append(frame)
+        elif MACHINERY.match(name):
+            continue
+        elif OWN_TOOLS.search(name) or WITHIN.search(name):
+            break
+        if not (name.startswith("pcpu_") or sites.ALLOCATOR.search(name)):
+            break
     return found
 
 
 class Runner:
     """Tries an operation with each fault."""
 
-    def __init__(self, ktap, lab, faults, verbose):
+    def __init__(self, ktap, lab, faults, known, verbose):
+        # pylint: disable=too-many-arguments,too-many-positional-arguments
         self.ktap, self.lab, self.faults, self.verbose = ktap, lab, faults, verbose
-        self.total = 0
-        self.sites = set()
+        self.sites = known
+        self.failed = set()
+        self.errors = collections.Counter()
+        self.chains = collections.Counter()
+        self.passes = collections.defaultdict(set)
 
-    def attempt(self, operation, nth):
-        """(error number, or None if the answer was lost; was an allocation made to fail)"""
-        self.faults.nth, self.faults.injected = nth, False
-        try:
-            error = operation.run()
-        except Lost:
+    def attempt(self, operation, fault):
+        """The error number, or None if the answer was lost."""
+        self.faults.traces()
+        self.faults.seen = []
+        with fault:
+            try:
+                error = operation.run()
+            except Lost:
+                error = None
+        if error is None:
             self.lab.control.renew()
-            error = None
-        return error, self.faults.injected
+        self.faults.seen += self.faults.traces()
+        return error
+
+    def note(self, operation):
+        """What the traces of the last attempt tell."""
+        for trace in self.faults.seen:
+            self.passes[operation.name].update((module, name) for module, name, _ in trace)
+            self.failed.update(failed_sites(trace, self.sites))
+
+    def trial(self, operation, what, fault):
+        """One fault: what came of it, or nothing if no allocation failed."""
+        check, lab = self.ktap.check, self.lab
+        operation.prepare()
+        check(f"before {what}: what differs", "",
+              difference(operation.before, lab.settled(operation.before)))
+        error = self.attempt(operation, fault)
+        injected, traces = self.faults.injected, self.faults.seen
+        self.note(operation)
+        now = lab.state()
+        known = len(self.ktap.diagnostics)
+        if error == 0:
+            if not (injected and operation.lossy):
+                check(f"{what}, succeeded: what differs", "", difference(operation.after, now))
+        elif not operation.partial and not (error is None and now == operation.after):
+            check(f"{what}, {name_of(error)}: what differs", "",
+                  difference(operation.before, now))
+        check(what, "", lab.inconsistent())
+        if not injected:
+            check(f"{what}: the error when nothing failed", 0, error)
+            return None
+        if error:
+            check(f"{what}: is {name_of(error)} lack of memory", True, error in operation.errors)
+            self.errors[name_of(error)] += 1
+        # A second time, without a fault, unless it has been done already.
+        if error and now == operation.before:
+            check(f"after {what}", 0, self.attempt(operation, contextlib.nullcontext()))
+            check(f"after {what}: what differs", "", difference(operation.after, lab.state()))
+        outcome = "refused" if error else "answer lost" if error is None else "no effect"
+        if any(OWN_TOOLS.search(name) for trace in traces for _, name, _ in trace):
+            outcome = "of debugging"
+        else:
+            self.chains.update(traces or [()])
+        if self.verbose or len(self.ktap.diagnostics) > known:
+            names = [name for _, name, _ in (traces or [()])[0] if not MACHINERY.match(name)]
+            print(f"# {what}: {outcome}, {name_of(error) if error != 0 else 'done'}: "
+                  f"{' < '.join(names[:10]) or 'no trace'}", flush=True)
+        return outcome
 
     def run(self, operation):
         """One operation, as a test."""
         check, lab = self.ktap.check, self.lab
+        start = time.monotonic()
         operation.prepare()
-        before = lab.settled()
-        error, _ = self.attempt(operation, 0)
+        operation.before = lab.settled()
+        error = self.attempt(operation, contextlib.nullcontext())
         check("without a fault", 0, error)
-        after = lab.state()
+        operation.after = lab.state()
         if error:
             return
-        tally = {"refused": 0, "answer lost": 0, "no effect": 0}
-        ours = tools = 0
-        nth = 0
+        tally = collections.Counter()
+        number, again = 1, False
         while len(self.ktap.diagnostics) < 20:
-            nth += 1
-            operation.prepare()
-            start = lab.settled(before)
-            check(f"before fault {nth}: what differs", "", difference(before, start))
-            self.faults.trace()
-            error, injected = self.attempt(operation, nth)
-            trace = self.faults.trace()
-            now = lab.state()
-            known = len(self.ktap.diagnostics)
-            if error == 0:
-                if not (injected and operation.lossy):
-                    check(f"fault {nth}, succeeded: what differs", "", difference(after, now))
-            elif not operation.partial and not (error is None and now == after):
-                check(f"fault {nth}, {errno.errorcode.get(error, 'answer lost')}: what differs",
-                      "", difference(before, now))
-            check(f"fault {nth}", "", lab.inconsistent())
-            if not injected:
-                check("the error when nothing failed", 0, error)
+            outcome = self.trial(operation, f"fault {number}", self.faults.nth(number))
+            if not outcome:
                 break
-            outcome = "refused" if error else "answer lost" if error is None else "no effect"
-            # A second time, without a fault, unless it has been done already.
-            if error and now == before:
-                error, _ = self.attempt(operation, 0)
-                check(f"after fault {nth}", 0, error)
-                check(f"after fault {nth}: what differs", "", difference(after, lab.state()))
-            if any(OWN_TOOLS.search(frame) for frame in trace):
-                tools += 1
-            else:
-                tally[outcome] += 1
-                self.sites.add(trace)
-                ours += any("[wgvia]" in frame for frame in trace)
-            if self.verbose or len(self.ktap.diagnostics) > known:
-                where = [f for f in trace if not MACHINERY.match(f)][:8]
-                print(f"# {nth}: {outcome}: {' < '.join(where) or 'no trace'}", flush=True)
-        count = sum(tally.values())
-        self.total += count
-        print(f"# {operation.name}: {count} allocations failed, {ours} of them below wgvia: "
-              f"{', '.join(f'{n} {what}' for what, n in tally.items())}"
-              f"{f'; {tools} of debugging' if tools else ''}", flush=True)
+            tally[outcome] += 1
+            # What is allocated only now and then, as for a cache that is empty, moves the numbers
+            # of what comes after it.
+            again = not again and outcome == "no effect" and not self.faults.seen
+            number += not again
+        outcome = self.trial(operation, "no per-CPU memory", self.faults.percpu())
+        tools = tally.pop("of debugging", 0)
+        print(f"# {operation.name}: {tally.total()} allocations failed: "
+              f"{', '.join(f'{count} {what}' for what, count in sorted(tally.items()))}"
+              f"; no per-CPU memory: {outcome or 'none asked for'}"
+              f"{f'; {tools} of debugging' if tools else ''}; "
+              f"{time.monotonic() - start:.0f} s", flush=True)
+
+    def run_sites(self, chosen, complete):
+        """That each site fails, as a test. Those without a trace are made to fail alone."""
+        for site in sorted(set(self.sites) - self.failed):
+            module, function, offset = site
+            for operation in chosen:
+                if (module, function) not in self.passes[operation.name] or not operation.after:
+                    continue
+                operation.prepare()
+                # Where the module is now.
+                place = Symbols(function).found.get((function, *self.bracketed(module)))
+                if place and self.trial(operation, f"{function}+{offset:#x} without memory",
+                                        self.faults.site(place[0] + offset)):
+                    self.failed.add(site)
+                    break
+        reasons = {site: EXCEPT.get((site[1], called))
+                   for site, called in self.sites.items()}
+        for module in sorted({site[0] for site in self.sites}):
+            mine = [site for site in self.sites if site[0] == module]
+            print(f"# sites in {module}: {len(mine)}, of which "
+                  f"{len(self.failed.intersection(mine))} failed")
+        missing = 0
+        for site in sorted(set(self.sites) - self.failed):
+            module, function, offset = site
+            missing += not reasons[site]
+            print(f"# not failed: {module} {function}+{offset:#x}, {self.sites[site]}: "
+                  f"{reasons[site] or 'no reason known'}")
+        if complete:
+            self.ktap.check("sites that have not failed, and no reason is known", 0, missing)
+
+    @staticmethod
+    def bracketed(module):
+        """As /proc/kallsyms has it."""
+        return () if module == "vmlinux" else (f"[{module}]",)
 
 
 def main():
     args = sys.argv[1:]
     verbose = "-v" in args
-    patterns = [arg for arg in args if arg != "-v"] or ["*"]
+    file, *patterns = [arg for arg in args if arg != "-v"]
     require("ip", "modinfo")
     if not os.path.exists(FAIL_NTH):
         print("TAP version 13")
@@ -591,21 +217,24 @@ def main():
         sys.exit(KSFT_SKIP)
     os.system("modprobe wgvia")
     with scratch_netns("faults"):
-        with open("/proc/sys/net/ipv6/conf/default/accept_dad", "w", encoding="ascii") as file:
-            file.write("0")
+        with open("/proc/sys/net/ipv6/conf/default/accept_dad", "w", encoding="ascii") as dad:
+            dad.write("0")
         faults = Faults()
         lab = Lab(faults)
         chosen = [operation for operation in operations(lab)
-                  if any(fnmatch.fnmatch(operation.name, pattern) for pattern in patterns)]
-        ktap = Ktap(len(chosen))
-        runner = Runner(ktap, lab, faults, verbose)
+                  if any(fnmatch.fnmatch(operation.name, pattern) for pattern in patterns or "*")]
+        ktap = Ktap(len(chosen) + 1)
+        runner = Runner(ktap, lab, faults, sites.read(file), verbose)
         for operation in chosen:
-            start = time.monotonic()
             ktap.test(operation.name, runner.run, operation)
-            print(f"# {time.monotonic() - start:.0f} s", flush=True)
-        below = [trace for trace in runner.sites if any("[wgvia]" in f for f in trace)]
-        print(f"# allocations that failed: {runner.total}, by {len(runner.sites)} different "
-              f"chains of calls, {len(below)} of them through wgvia")
+        ktap.test("every site has failed" if not patterns else "sites of these operations",
+                  runner.run_sites, chosen, not patterns)
+        errors = ", ".join(f"{count} {name}" for name, count in runner.errors.most_common())
+        chains = [chain for chain in runner.chains if chain]
+        print(f"# allocations made to fail: {runner.chains.total()}, {runner.chains[()]} of them "
+              f"without a trace, the others by {len(chains)} chains of calls, "
+              f"{sum(any(module == 'wgvia' for module, _, _ in chain) for chain in chains)} of "
+              f"them through wgvia; refused with {errors}")
     ktap.exit()
 
 
