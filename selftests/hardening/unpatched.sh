@@ -11,19 +11,23 @@ source "$(dirname "$0")/../lib.sh"
 MODE=
 
 UNKNOWN="Error: Unknown lwt encapsulation type."
+# Without keys they are.
+DEVICE_ONLY="Error: Device only routes can not be added for IPv6 using the multipath API."
 
 all_routes() { ip_hub route show table all; ip_hub -6 route show table all; ip_hub nexthop show; }
 
-# refused PREFIX: in each form, and a route to it stays as it was
+# refused PREFIX FAMILY: in each form, and a route to it stays as it was
 refused()
 {
-	local prefix=$1 words via=(dev dummy via-wgpeer "${KEY[1]}") before
+	local prefix=$1 words error via=(dev dummy via-wgpeer "${KEY[1]}") before
 
 	check ip_hub route add "$prefix" dev dummy
 	before=$(all_routes)
 	for words in add append replace change del; do
+		error=$UNKNOWN
 		check_fails "$UNKNOWN" ip_hub route "$words" "$prefix" "${via[@]}"
-		check_fails "$UNKNOWN" ip_hub route "$words" "$prefix" \
+		[[ $words == del || $2 == 4 ]] || error=$DEVICE_ONLY
+		check_fails "$error" ip_hub route "$words" "$prefix" \
 			nexthop "${via[@]}" nexthop dev dummy via-wgpeer "${KEY[2]}"
 	done
 	check_eq "routes" "$before" "$(all_routes)"
@@ -38,8 +42,8 @@ nexthop_refused()
 	check_eq "nexthops" "$before" "$(all_routes)"
 }
 
-test_add "IPv4: routes" refused 10.2.0.0/16
-test_add "IPv6: routes" refused fd02::/48
+test_add "IPv4: routes" refused 10.2.0.0/16 4
+test_add "IPv6: routes" refused fd02::/48 6
 test_add "IPv4: nexthop objects" nexthop_refused -4
 test_add "IPv6: nexthop objects" nexthop_refused -6
 
