@@ -33,13 +33,28 @@ recipe()
 	[[ $out != *Warning:* ]] || fail "block $1: $out"
 }
 
+# unmarked_blocks: the fenced blocks that do not follow a marker at once
+unmarked_blocks()
+{
+	awk '
+		/^ *(```|~~~)/ {
+			if (!inside && before !~ /^<!-- test: [^ ]+ -->$/)
+				print "line " NR ": " $0
+			inside = !inside
+		}
+		{ before = $0 }' "$page"
+}
+
 # all_blocks_tested FILE...: one of these names it
 all_blocks_tested()
 {
 	local name
 
+	check_eq "blocks without a marker" "" "$(unmarked_blocks)"
+	check_eq "blocks, as many as markers" "$(blocks | wc -l)" "$(grep -c '^ *```sh$' "$page")"
+	check_eq "markers that are there twice" "" "$(blocks | sort | uniq -d)"
 	for name in $(blocks); do
-		(cd "$selftests" && grep -qE "^\s*recipe $name\b" "$@") ||
+		(cd "$selftests" && grep -qE "^\s*recipe $name( |$)" "$@") ||
 			fail "no test runs the block $name"
 	done
 }
