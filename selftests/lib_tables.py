@@ -214,8 +214,24 @@ class Tables:
             return replace(route, kind="local", nexthops=(Nexthop(dev=dev),))
         if kind == "object":
             ids = [number for number in self.fib.objects if version == 4 or number < 100]
-            return replace(route, object=self.draw.choice(ids))
+            number = self.draw.choice(ids)
+            if version == 6 and self.may_be_mistaken(prefix, number):
+                return replace(route, kind="unreachable")
+            return replace(route, object=number)
         return replace(route, nexthops=self.draw_nexthops(version, kind))
+
+    def members(self, number):
+        return set(self.groups.get(number, {number}))
+
+    def may_be_mistaken(self, prefix, number):
+        """IPv6 keeps the dst that it has made for a route with the nexthop object, and takes it
+        for each route that uses the object: a rule may suppress by the prefix of another one."""
+        return any(
+            route.object and self.members(route.object) & self.members(number)
+            and (route.prefix.prefixlen > rule.suppress) != (prefix.prefixlen > rule.suppress)
+            for rule in self.fib.rules[6] if rule.suppress >= 0
+            for (version, _), routes in self.fib.tables.items() if version == 6
+            for route in routes)
 
     def is_refused(self, table, route):
         """The kernel wants an IPv6 gateway to be on the device, and looks in the main table; it
