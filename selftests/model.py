@@ -200,6 +200,7 @@ def send_from_socket(device, packet):
     for nexthop in device.fib.nexthops(route):
         if nexthop.dev == device.name:
             found |= device.send(packet, nexthop)
-        elif not packet.oif:
+        elif not packet.oif or route.object and packet.dst.version == 6:
+            # (Of a group with a member on the device IPv6 takes any: fib6_select_path().)
             found.add((nexthop.dev, None))
     return found
