@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """A hub and its WireGuard peers in network namespaces, and packets in bulk.
 
-    hub: wg (WireGuard), other (a dummy), lo        p1, p2, ...: wg
+    hub: wg (WireGuard), other (a dummy), lo, for a while red (a VRF)       p1, p2, ...: wg
 
 The sockets of all WireGuard devices are in a further namespace, on its loopback
 device, so that no route or rule of the hub has a say in where encrypted packets
@@ -28,11 +28,11 @@ import time
 from lib import SLOW, enter_netns, netns
 from model import Flow
 
-DEVICE, OTHER = "wg", "other"
+DEVICE, OTHER, VRF = "wg", "other", "red"
 # The addresses of the hub's WireGuard device
 OWN = {4: ipaddress.ip_address("10.0.0.254"), 6: ipaddress.ip_address("fd00::fe")}
 PORTS = (4747, 4748)                    # that packets go to
-SOCKET_PORTS, BOUND_SOCKET_PORT = (5000, 5001), 5002
+SOCKET_PORTS, BOUND_SOCKET_PORT, VRF_SOCKET_PORT = (5000, 5001), 5002, 5003
 TIMEOUT = 20.0 * SLOW
 MAGIC = b"wgvia\0\0\0"
 PROBE = Flow(src=ipaddress.ip_address("198.51.100.1"), dst=OWN[4],
@@ -41,7 +41,7 @@ PROBE = Flow(src=ipaddress.ip_address("198.51.100.1"), dst=OWN[4],
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 SO_RCVBUFFORCE, SO_MARK = 33, 36
 SOL_PACKET, PACKET_OUTGOING, PACKET_IGNORE_OUTGOING = 263, 4, 23
-IP_PKTINFO, IPV6_PKTINFO, IPV6_FREEBIND = 8, 50, 78
+IP_PKTINFO, IP_FREEBIND, IPV6_PKTINFO, IPV6_FREEBIND = 8, 15, 50, 78
 
 
 def run(*command, text=None):
@@ -54,6 +54,11 @@ def run(*command, text=None):
 
 def new_key():
     return base64.b64encode(os.urandom(32)).decode()
+
+
+def bind_to(sock, device):
+    if device:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
 
 
 def forged(packet, payload):
@@ -93,6 +98,8 @@ class Lab:
         self.sinks = []
         self.poll = select.poll()
         self.count = 0
+        self.in_vrf = ()        # devices
+        self.had_vrf = False
         self.cleanup = contextlib.ExitStack()
 
     def netns(self, name):
@@ -142,7 +149,8 @@ class Lab:
         run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
             "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.router_solicitations=0",
             "net.ipv4.icmp_ratelimit=100000000", "net.ipv6.icmp.ratelimit=100000000",
-            "net.ipv4.fib_multipath_hash_policy=1", "net.ipv6.fib_multipath_hash_policy=1")
+            "net.ipv4.fib_multipath_hash_policy=1", "net.ipv6.fib_multipath_hash_policy=1",
+            f"net.ipv6.conf.{DEVICE}.keep_addr_on_down=1")
         run("ip", "-batch", "-", text=f"""
             link add {OTHER} type dummy
             link set {OTHER} addrgenmode none
@@ -169,20 +177,50 @@ class Lab:
         self.packet_sockets[name] = sock
 
     def open_sockets(self):
-        for port in *SOCKET_PORTS, BOUND_SOCKET_PORT:
-            for version, family in (4, socket.AF_INET), (6, socket.AF_INET6):
-                sock = self.sockets[version, port] = socket.socket(family, socket.SOCK_DGRAM)
-                if version == 6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-                if port == BOUND_SOCKET_PORT:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, DEVICE.encode())
-                sock.bind(("", port))
+        for port in SOCKET_PORTS:
+            self.open_socket(port)
+        self.open_socket(BOUND_SOCKET_PORT, DEVICE)
         for port in PORTS:
             # So that no port is unreachable.
             sink = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
             sink.bind(("", port))
             self.sinks.append(sink)
+
+    def open_socket(self, port, device=None):
+        """One of each family, bound to the device"""
+        for version, family in (4, socket.AF_INET), (6, socket.AF_INET6):
+            sock = self.sockets[version, port] = socket.socket(family, socket.SOCK_DGRAM)
+            if version == 6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+            bind_to(sock, device)
+            sock.bind(("", port))
+
+    def set_vrf(self, table=None, devices=()):
+        """Another VRF than before, with its table and devices, or none.
+
+        No rule leads to it. The way in or out takes a device down, and sessions with it."""
+        restart = DEVICE in (*self.in_vrf, *devices)
+        if (4, VRF_SOCKET_PORT) in self.sockets:
+            for version in 4, 6:
+                self.sockets.pop((version, VRF_SOCKET_PORT)).close()
+            run("ip", "link", "del", VRF)
+        self.in_vrf = devices
+        if table:
+            run("ip", "-batch", "-", text=f"link add {VRF} type vrf table {table}\n"
+                f"link set {VRF} up\n" + "".join(
+                    f"link set {device} master {VRF}\n" for device in devices))
+            if not self.had_vrf:
+                # The first one of a namespace brings rules.
+                for version in "-4", "-6":
+                    run("ip", version, "rule", "del", "l3mdev", "pref", "1000")
+                self.had_vrf = True
+            self.open_socket(VRF_SOCKET_PORT, VRF)
+        for sock in self.packet_sockets.values():
+            # Clears it.
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if restart:
+            self.connect(self.peers)
 
     def connect(self, peers):
         """Give the hub these peers, and wait until they have sessions."""
@@ -227,15 +265,17 @@ class Lab:
         return lambda payload: sock.sendmsg([payload], controls, 0, address)
 
     def connected(self, packet):
-        """A connected UDP socket of the hub, on a free port."""
+        """A connected UDP socket of the hub, on a free port, perhaps bound to a device."""
         v4 = packet.dst.version == 4
         sock = socket.socket(socket.AF_INET if v4 else socket.AF_INET6, socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, SO_MARK, packet.mark)
         if v4:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, packet.dscp << 2)
+            sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, packet.dscp << 2)
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        bind_to(sock, packet.oif)
         try:
             sock.bind((str(packet.src), 0))
             sock.connect((str(packet.dst), packet.dport))

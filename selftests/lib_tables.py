@@ -6,11 +6,13 @@ import itertools
 import random
 from dataclasses import replace
 
-from lib_lab import DEVICE, OTHER, OWN, PORTS, SOCKET_PORTS, new_key, run
+from lib_lab import (
+    DEVICE, OTHER, OWN, PORTS, SOCKET_PORTS, VRF, VRF_SOCKET_PORT, new_key, run)
 from model import REJECTS, Device, Fib, Nexthop, Route, Rule
 
 MAIN, LOCAL = 254, 255
 TABLES = MAIN, 100, 101
+L3MDEV, L3MDEV_PREF = Rule(l3mdev=True), 1000
 ABSENT = "x1", "x2"                     # peers that nobody has
 MARKS, DSCPS = (0, 0, 1, 2, 3), (0, 0, 4)
 
@@ -95,9 +97,15 @@ class Tables:
         self.keys = lab.keys | {name: new_key() for name in ABSENT}
         self.fib = Fib()
         self.device = Device(name=DEVICE, fib=self.fib, peers=set(lab.peers))
+        self.tables = TABLES
         self.groups = {}        # id: {id of a nexthop object: weight}
         self.log = []
         self.ip = []            # (4, 6 or None, a command)
+        # Every third has none, and draws what it drew before there were VRFs here.
+        if seed % 3 == 1:
+            lab.set_vrf()
+        else:
+            self.draw_vrf(seed % 3 == 0)
         # IPv4 routes may use IPv6 nexthop objects.
         for version in 6, 4:
             self.start(version)
@@ -114,16 +122,33 @@ class Tables:
         self.add(version, "route flush table all proto boot")
         self.add(version, "rule flush proto boot")
         own = ipaddress.ip_network(OWN[version])
-        # The kernel has this one of the address.
-        self.fib.tables[version, LOCAL] = [
-            Route(prefix=own, metric=0, kind="local", nexthops=(Nexthop(dev=DEVICE),))]
-        for table in TABLES:
+        for table in LOCAL, *self.tables:
             self.fib.tables[version, table] = []
+        # The kernel has this one of the address.
+        self.fib.tables[version, self.home(DEVICE, LOCAL)].append(
+            Route(prefix=own, metric=0, kind="local", nexthops=(Nexthop(dev=DEVICE),)))
         self.put(LOCAL, Route(prefix=self.draw.local[version], metric=1, kind="local",
                               nexthops=(Nexthop(dev="lo"),)))
-        self.put(MAIN, Route(prefix=LINK[version], metric=1, nexthops=(Nexthop(dev=DEVICE),)))
-        self.put(MAIN, Route(prefix=OTHER_LINK[version], metric=1,
-                             nexthops=(Nexthop(dev=OTHER),)))
+        for dev, link in (DEVICE, LINK), (OTHER, OTHER_LINK):
+            self.put(self.home(dev), Route(prefix=link[version], metric=1,
+                                           nexthops=(Nexthop(dev=dev),)))
+
+    # --- a VRF -------------------------------------------------------------
+
+    def draw_vrf(self, has_device):
+        """A VRF that the WireGuard device is in, or one whose routes lead there all the same.
+        More routes go into its table than into others."""
+        table = self.draw.choice((100, 102))
+        self.tables += (table, table)
+        self.fib.vrfs[VRF] = table
+        devices = [DEVICE] * has_device + [OTHER] * self.draw.chance(0.4)
+        self.fib.master.update((dev, VRF) for dev in devices)
+        self.log.append(f"VRF with table {table}, and in it: {' '.join(devices) or 'nothing'}")
+        self.lab.set_vrf(table, devices)
+
+    def home(self, dev, table=MAIN):
+        """The table that has a device's connected and, with `table`, local routes."""
+        return self.fib.vrfs[VRF] if dev in self.fib.master else table
 
     def add(self, version, *words):
         """A command for ip; None is of no family."""
@@ -234,22 +259,26 @@ class Tables:
             for route in routes)
 
     def is_refused(self, table, route):
-        """The kernel wants an IPv6 gateway to be on the device, and looks in the main table; it
-        wants each nexthop of a multipath route once. (And it does not find a route whose prefix
-        has source-specific ones beside it: that is as if refused.)"""
+        """The kernel wants an IPv6 gateway to be on the device, and looks in the main table, or,
+        and for IPv4 too, in that of the device's VRF; it wants each nexthop of a multipath route
+        once. (And it does not find a route whose prefix has source-specific ones beside it: that
+        is as if refused.)"""
         if any(other.prefix == route.prefix and bool(other.source) != bool(route.source)
                for other in self.fib.tables[route.prefix.version, table]):
             return True
         nexthops = self.fib.nexthops(route)
         if len({replace(nexthop, weight=1) for nexthop in route.nexthops}) < len(route.nexthops):
             return True
-        return route.prefix.version == 6 and table == MAIN and any(
-            route.prefix.subnet_of(link) and any(nexthop.dev != dev for nexthop in nexthops)
-            for link, dev in ((LINK[6], DEVICE), (OTHER_LINK[6], OTHER)))
+        version = route.prefix.version
+        return any(
+            table == self.home(dev, MAIN if version == 6 else None)
+            and route.prefix.subnet_of(link[version])
+            and (route.kind == "local" or any(nexthop.dev != dev for nexthop in nexthops))
+            for link, dev in ((LINK, DEVICE), (OTHER_LINK, OTHER)))
 
     def add_route(self, version):
         while True:
-            table = self.draw.choice(TABLES)
+            table = self.draw.choice(self.tables)
             others = self.fib.tables[version, table]
             if others and self.draw.chance(0.2):
                 # The same prefix with another metric
@@ -267,7 +296,7 @@ class Tables:
                 return self.put(table, route)
 
     def replace_route(self, version):
-        table = self.draw.choice(TABLES)
+        table = self.draw.choice(self.tables)
         routes = [route for route in self.fib.tables[version, table] if route.metric > 1]
         if routes:
             old = self.draw.choice(routes)
@@ -277,7 +306,7 @@ class Tables:
                 self.put(table, new, "replace")
 
     def remove_route(self, version):
-        table = self.draw.choice(TABLES)
+        table = self.draw.choice(self.tables)
         routes = [route for route in self.fib.tables[version, table] if route.metric > 1]
         if routes:
             self.remove(table, self.draw.choice(routes))
@@ -334,7 +363,8 @@ class Tables:
 
     def put_rule(self, version, rule):
         words = ["not"] if rule.invert else []
-        words += ["proto", "boot", "pref", str(100 + len(self.fib.rules[version]))]
+        first = L3MDEV_PREF if L3MDEV in (rule, *self.fib.rules[version]) else 100
+        words += ["proto", "boot", "pref", str(first + len(self.fib.rules[version]))]
         for word, value in (
                 ("from", rule.source), ("to", rule.to), ("iif", rule.iif), ("oif", rule.oif),
                 ("dscp", rule.dscp), ("sport", rule.sport), ("dport", rule.dport)):
@@ -342,7 +372,10 @@ class Tables:
                 words += [word, str(value)]
         if rule.mark:
             words += ["fwmark", f"{rule.mark[0]}/{rule.mark[1]}"]
-        words += ["table", str(rule.table)] if rule.table else ["blackhole"]
+        if rule.l3mdev:
+            words.append("l3mdev")
+        else:
+            words += ["table", str(rule.table)] if rule.table else ["blackhole"]
         if rule.suppress >= 0:
             words += ["suppress_prefixlength", str(rule.suppress)]
         self.add(version, "rule", "add", *words)
@@ -358,9 +391,21 @@ class Tables:
             # As wg-quick does
             self.put_rule(version, Rule(mark=(1, 0xffffffff), invert=True, table=100))
             self.put_rule(version, Rule(table=MAIN, suppress=0))
-        for _ in range(self.draw.randint(0, 4)):
-            self.put_rule(version, self.draw_rule(version))
+        count = self.draw.randint(0, 4)
+        to_vrf = self.draw.randint(0, count) if self.fib.vrfs else None
+        for number in range(count + 1):
+            if number == to_vrf:
+                self.draw_rules_to_vrf(version)
+            if number < count:
+                self.put_rule(version, self.draw_rule(version))
         self.fib.rules[version].append(Rule(table=MAIN))
+
+    def draw_rules_to_vrf(self, version):
+        if self.draw.chance(0.8):
+            return self.put_rule(version, L3MDEV)
+        # As there were before that one
+        self.put_rule(version, Rule(oif=VRF, table=self.fib.vrfs[VRF]))
+        return self.put_rule(version, Rule(iif=VRF, table=self.fib.vrfs[VRF]))
 
     def draw_rule(self, version):
         draw = self.draw
@@ -371,11 +416,15 @@ class Tables:
             "sport": draw.choice(SOCKET_PORTS), "iif": draw.choice(("lo", "lo", DEVICE)),
             "oif": DEVICE,
         }
+        if self.fib.vrfs:
+            selectors["iif"] = draw.choice((selectors["iif"], VRF))
+            selectors["oif"] = draw.choice((DEVICE, VRF))
+            selectors["sport"] = draw.choice((*SOCKET_PORTS, VRF_SOCKET_PORT))
         chosen = draw.choices(list(selectors), (4, 4, 2, 1, 1, 1, 2, 1), k=draw.randint(1, 2))
         rule = Rule(**{name: selectors[name] for name in chosen}, invert=draw.chance(0.2))
         if draw.chance(0.1):
             return rule
-        return replace(rule, table=draw.choice(TABLES),
+        return replace(rule, table=draw.choice(self.tables),
                        suppress=draw.choice((0, 1, 8, 16)) if draw.chance(0.25) else -1)
 
     # --- WireGuard and wgvia -----------------------------------------------

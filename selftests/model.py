@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """The rule on a page: a model of which peer a packet goes to, and may come from.
 
-Written from the design and from ip-route(8), ip-rule(8) and ip-nexthop(8), to be
-compared with what a kernel does. It is meant to be seen to be right, and so knows
-no speed. Addresses and prefixes are those of ipaddress; devices, peers and
-counters have names.
+Written from the design, from ip-route(8), ip-rule(8), ip-nexthop(8) and ip-vrf(8),
+and from the kernel's Documentation/networking/vrf.rst, to be compared with what a
+kernel does. It is meant to be seen to be right, and so knows no speed. Addresses
+and prefixes are those of ipaddress; devices, VRFs, peers and counters have names.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 REJECTS = ("blackhole", "unreachable", "prohibit")
@@ -35,7 +35,8 @@ class Route:
 
 @named()
 class Rule:
-    table: int = None           # without it the rule rejects
+    table: int = None           # without it the rule rejects; but an
+    l3mdev: bool = False        # l3mdev rule leads to the table of the flow's VRF
     source: object = None       # "from" and "to": prefixes
     to: object = None
     mark: tuple = None          # (value, mask)
@@ -49,12 +50,14 @@ class Rule:
 
     def selects(self, flow):
         return self.invert != (
-            (not self.source or flow.src is not None and flow.src in self.source)
+            (not self.l3mdev or flow.vrf is not None)
+            and (not self.source or flow.src is not None and flow.src in self.source)
             and (not self.to or flow.dst in self.to)
             and (not self.mark or not (flow.mark ^ self.mark[0]) & self.mark[1])
             and all(wanted in (None, got) for wanted, got in (
-                (self.dscp, flow.dscp), (self.sport, flow.sport), (self.dport, flow.dport),
-                (self.iif, flow.iif), (self.oif, flow.oif))))
+                (self.dscp, flow.dscp), (self.sport, flow.sport), (self.dport, flow.dport)))
+            and self.iif in (None, flow.iif, flow.vrf_in)
+            and self.oif in (None, flow.oif, flow.vrf_out))
 
 
 @named()
@@ -67,7 +70,13 @@ class Flow:
     mark: int = 0
     dscp: int = 0
     iif: str = "lo"
-    oif: str = None             # bound to this device
+    oif: str = None             # bound to this device or VRF
+    vrf_in: str = None          # the VRF of a reply: as if it had come in there
+    vrf_out: str = None         # that of what it is bound to, see Fib.in_vrf()
+
+    @property
+    def vrf(self):
+        return self.vrf_in or self.vrf_out
 
 
 @dataclass
@@ -75,6 +84,8 @@ class Fib:
     rules: dict = field(default_factory=lambda: {4: [], 6: []})     # in order
     tables: dict = field(default_factory=dict)      # (4 or 6, number): routes
     objects: dict = field(default_factory=dict)     # id: nexthops, of a blackhole none
+    vrfs: dict = field(default_factory=dict)        # name: table
+    master: dict = field(default_factory=dict)      # device: the VRF that it is in
 
     def nexthops(self, route):
         return route.nexthops if route.object is None else self.objects[route.object]
@@ -99,12 +110,21 @@ class Fib:
                                       -route.source.prefixlen if route.source else 0,
                                       route.metric), default=None)
 
+    def in_vrf(self, flow):
+        """A flow that is bound to a device is in the VRF of the device; one that is bound to
+        the VRF may leave through any device, also one outside."""
+        if flow.oif in self.vrfs:
+            return replace(flow, oif=None, vrf_out=flow.oif)
+        return flow if flow.vrf_in else replace(flow, vrf_out=self.master.get(flow.oif))
+
     def lookup(self, flow, on_device=False, replying=False):
         """The route; None where there is none, or one that rejects."""
+        flow = self.in_vrf(flow)
         for rule in self.rules[flow.dst.version]:
             if rule.selects(flow):
-                route = rule.table and self.in_table(rule.table, flow, on_device, replying)
-                if not rule.table or route and self.kind(route) in REJECTS:
+                table = self.vrfs[flow.vrf] if rule.l3mdev else rule.table
+                route = table and self.in_table(table, flow, on_device, replying)
+                if not table or route and self.kind(route) in REJECTS:
                     return None
                 if route and route.kind != "throw" and route.prefix.prefixlen > rule.suppress:
                     return route
@@ -176,7 +196,8 @@ class Device:
         # An IPv4 source that is the host's own is for the stack to drop, behind the device.
         route = self.fib.lookup(Flow(
             dst=packet.src, src=packet.dst, sport=packet.dport, dport=packet.sport,
-            dscp=packet.dscp, oif=self.name if bound else None),
+            dscp=packet.dscp, oif=self.name if bound else None,
+            vrf_in=self.fib.master.get(self.name)),
             replying=packet.src.version == 6 and not link_local)
         if not route or self.fib.kind(route) != "unicast":
             return False, {"rx-drop-noroute"}
@@ -187,20 +208,26 @@ class Device:
 
 def send_from_socket(device, packet):
     """As Device.send(), of a packet that a socket of the host sends, which may be bound to a
-    device. In place of a peer there may be a device, "lo", or "error"."""
-    route = device.fib.lookup(packet, on_device=packet.dst.version == 6)
+    device or VRF. In place of a peer there may be a device, "lo" or, for what is local to it,
+    a VRF, or "error"."""
+    fib = device.fib
+    vrf = fib.master.get(packet.oif)
+    if vrf and packet.dst.version == 6 and packet.dst.is_link_local:
+        # No rule is asked, see vrf_link_scope_lookup() in drivers/net/vrf.c.
+        fib = replace(fib, rules={6: [Rule(table=fib.vrfs[vrf])]})
+    route = fib.lookup(packet, on_device=packet.dst.version == 6)
     if not route:
-        # "Assume that the destination is on link", says net/ipv4/route.c.
-        if packet.oif == device.name and packet.dst.version == 4:
+        # "Assume that the destination is on link", says net/ipv4/route.c; not in a VRF.
+        if packet.oif == device.name and not vrf and packet.dst.version == 4:
             return device.send(packet, Nexthop(dev=device.name))
         return {("error", None)}
     if route.kind == "local":
-        return {("lo", None)}
+        return {(fib.master.get(fib.nexthops(route)[0].dev, "lo"), None)}
     found = set()
-    for nexthop in device.fib.nexthops(route):
+    for nexthop in fib.nexthops(route):
         if nexthop.dev == device.name:
             found |= device.send(packet, nexthop)
-        elif not packet.oif or route.object and packet.dst.version == 6:
+        elif packet.oif != device.name or route.object and packet.dst.version == 6:
             # (Of a group with a member on the device IPv6 takes any: fib6_select_path().)
             found.add((nexthop.dev, None))
     return found

@@ -6,10 +6,11 @@
 
 A round draws AllowedIPs, routes, rules, nexthop objects, a mode and a filter, and
 sends packets both ways: from sockets of the hub, from a packet socket on its
-WireGuard device, and from the peers. The namespace that gets each packet and the
-counters that move have to be those of model.py. Then some of it changes, and
-packets go again. All is decided by the seed of the round; those that failed once
-are in the file `seeds` and run again each time.
+WireGuard device, and from the peers. In every third round the device is in a VRF,
+and in every third a VRF has routes through the device, which is outside. The
+namespace that gets each packet and the counters that move have to be those of
+model.py. Then some of it changes, and packets go again. All is decided by the seed
+of the round; those that failed once are in the file `seeds` and run again each time.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import secrets
 from dataclasses import replace
 
 from lib import Ktap, require
-from lib_lab import BOUND_SOCKET_PORT, DEVICE, PORTS, SOCKET_PORTS, Lab
+from lib_lab import (
+    BOUND_SOCKET_PORT, DEVICE, PORTS, SOCKET_PORTS, VRF, VRF_SOCKET_PORT, Lab)
 from lib_tables import DSCPS, MARKS, Tables
 from model import Flow, send_from_socket
 
@@ -50,6 +52,7 @@ class Round:
         self.device = self.tables.device
         self.tables.apply()
         self.connected = []
+        self.in_vrf = {"vrf": 10} if self.tables.fib.vrfs else {}
 
     # --- packets -----------------------------------------------------------
 
@@ -66,7 +69,7 @@ class Round:
     def shot(self):
         draw = self.draw
         version = draw.choice((4, 6))
-        how = draw.weighted(socket=10, bound=2, hub=3, peer=8)
+        how = draw.weighted(socket=10, bound=2, hub=3, peer=8, **self.in_vrf)
         if how == "peer":
             packet = self.packet(version, draw.choice(SOCKET_PORTS))
             # What a peer sends may say anything.
@@ -80,6 +83,8 @@ class Round:
         packet = self.packet(version, draw.choice(SOCKET_PORTS))
         if how == "bound" or packet.dst.is_link_local:
             packet = replace(packet, sport=BOUND_SOCKET_PORT, oif=DEVICE)
+        elif how == "vrf":
+            packet = replace(packet, sport=VRF_SOCKET_PORT, oif=VRF)
         return Shot("socket", packet, self.lab.socket_sender(packet))
 
     def connect(self):
@@ -90,6 +95,8 @@ class Round:
         """
         for number in range(CONNECTED):
             packet = self.packet(4 if number % 2 else 6, 0)
+            if self.in_vrf and packet.dst.version == 4 and self.draw.chance(0.5):
+                packet = replace(packet, oif=VRF)
             if packet.dst.version == 6 and self.tables.has_rules(6):
                 continue
             with contextlib.suppress(OSError):
@@ -98,12 +105,18 @@ class Round:
                 self.connected.append(Shot("socket", packet, sock.send))
 
     def batch(self, count):
-        shots = list(self.connected)
+        shots = [shot for shot in self.connected if self.is_seen(shot)]
         while len(shots) < count:
             # Some flows have more than one packet.
-            shots.append(self.draw.choice(shots) if shots and self.draw.chance(0.2)
-                         else self.shot())
+            shot = (self.draw.choice(shots) if shots and self.draw.chance(0.2)
+                    else self.shot())
+            if self.is_seen(shot):
+                shots.append(shot)
         return shots
+
+    def is_seen(self, shot):
+        """What is local to a VRF goes past the packet sockets on its device."""
+        return not self.in_vrf or (VRF, None) not in self.expected(shot)
 
     # --- the model's word --------------------------------------------------
 
