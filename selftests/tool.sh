@@ -109,7 +109,11 @@ for_people()
 	[[ $out == "hub: mode on, filter device, active"$'\n'* ]] || fail "first line of: $out"
 	[[ $out == *"nexthops that name a peer: 2"* ]] || fail "number of nexthops in: $out"
 	grep -qE '^ +K2 +1$' <<<"$out" || fail "the binding of K2 in: $out"
-	grep -qE '^ +K9 +1, not on the device yet$' <<<"$out" || fail "the binding of K9 in: $out"
+	grep -qE '^ +K9 +1, not on the device$' <<<"$out" || fail "the binding of K9 in: $out"
+	remove_peer 2
+	grep -qE '^ +K2 +1, not on the device$' <<<"$(in_hub wgvia show hub | names)" ||
+		fail "the binding of a removed peer in: $(in_hub wgvia show hub | names)"
+	add_peer 2
 	set_mode off
 }
 

@@ -105,7 +105,7 @@ impl Display for Device {
             let absent = if binding.present {
                 ""
             } else {
-                ", not on the device yet"
+                ", not on the device"
             };
             writeln!(f, "    {}  {}{absent}", binding.key, binding.nexthops)?;
         }
@@ -195,7 +195,7 @@ mod tests {
         let expected = "\
 wg0: mode auto, filter strict, active
   nexthops that name a peer: 3
-    TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=  1, not on the device yet
+    TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=  1, not on the device
     xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=  2
   packets                                    sent         accepted
     via-wgpeer                                101              109
