@@ -130,6 +130,30 @@ replaced_route()
 	check_forge dropped p2 wg0 "$addr" "$hub_addr"
 }
 
+# Rules choose the table by what they know of a packet, and its route names the peer.
+rules()
+{
+	local option rule
+
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$1" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	count_from_now
+	for rule in "fwmark 7/mark=7" "dscp 4/tos=16" "tos 0x10/tos=16" "uidrange 4747-4747/uid=4747"; do
+		option=${rule#*/} rule=${rule%/*}
+		# shellcheck disable=SC2086 # two words
+		check ip_hub "-$1" rule add $rule table 100 pref 100
+		check_send p3 hub "$addr" "$option"
+		check_send p2 hub "$addr"
+		check ip_hub "-$1" rule del pref 100
+	done
+	check ip_hub "-$1" rule add iif lan table 100 pref 100
+	check_send p3 lan "$addr"
+	check_send p2 hub "$addr"
+	check ip_hub "-$1" rule del pref 100
+	check_counters tx-wgpeer=10
+}
+
 # Large sends leave TCP as one packet and WireGuard segments them.
 every_segment_counts()
 {
@@ -161,6 +185,7 @@ for f in 4 6; do
 	test_add "IPv$f: the longest prefix names the peer, both ways" longest_prefix $f
 	test_add "IPv$f: the lowest metric names the peer, both ways" lowest_metric $f
 	test_add "IPv$f: a replaced route moves traffic, both ways" replaced_route $f
+	test_add "IPv$f: rules for the mark, the DSCP, the user and the device" rules $f
 	test_add "IPv$f: a large send counts as its segments" every_segment_counts $f
 done
 

@@ -20,8 +20,8 @@ of its output the answer:
     first                             where the very first of them goes
     watched                           end of watch: who has received any up to now
 
-OPTION is src=ADDRESS, sport=PORT, mark=NUMBER, tos=NUMBER, dev=DEVICE, or
-connect=no: the socket is told the destination with each datagram instead, and so
+OPTION is src=ADDRESS, sport=PORT, mark=NUMBER, tos=NUMBER, uid=NUMBER, dev=DEVICE,
+or connect=no: the socket is told the destination with each datagram instead, and so
 keeps no route. FRAGMENT is first or later: the packet says so of itself. In either
 there are ports to be seen in the place where a whole packet has its own.
 
@@ -52,6 +52,7 @@ import contextlib
 import ctypes
 import errno
 import ipaddress
+import os
 import select
 import socket
 import struct
@@ -323,7 +324,11 @@ class Packets:
         v6 = dst.version == 6
         kind = Unconnected if options.get("connect") == "no" else socket.socket
         with self.inside(name):
-            sock = kind(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+            os.seteuid(int(options.get("uid", 0)))
+            try:
+                sock = kind(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+            finally:
+                os.seteuid(0)
             scope = socket.if_nametoindex(options["dev"]) if "dev" in options else 0
         try:
             if "dev" in options:
