@@ -336,13 +336,14 @@ def broken_nexthops(routes, f):
                multipath(good, nexthop(routes.hub, wgpeer(OTHER_KEY), flags=RTNH_F_DEAD)))
 
 
-def typed_cases(routes):
+def typed_cases(routes, f):
     """(what, error, expected words, attributes): the key in RTA_ENCAP, as it is in NHA_ENCAP."""
     oif = attr(RTA_OIF, u32(routes.hub))
     inside = typed(LWTUNNEL_ENCAP_WGPEER, wgpeer())
     yield "a key in RTA_ENCAP", "EINVAL", E11, oif + inside
     yield ("a key in RTA_ENCAP of a nexthop", "EINVAL", E11,
-           multipath(nexthop(routes.hub, inside), nexthop(routes.hub, wgpeer(OTHER_KEY))))
+           multipath(nexthop(routes.hub, attr(RTA_GATEWAY, f.gateway) + inside),
+                     nexthop(routes.hub, wgpeer(OTHER_KEY))))
     for what, inside in inside_encap():
         yield f"{what} in RTA_ENCAP", "EINVAL", E11, oif + typed(LWTUNNEL_ENCAP_WGPEER, *inside)
     yield "a key in RTA_ENCAP of type 63", "EOPNOTSUPP", E8, oif + typed(63, wgpeer())
@@ -442,7 +443,7 @@ def main():
             tests.append((f"{f.name}: an empty RTA_MULTIPATH", refused, f,
                           {"Attribute failed policy validation"}, multipath(), ("add", "replace"),
                           RTN_UNICAST, "ERANGE"))
-            for what, name, expected, attributes in typed_cases(routes):
+            for what, name, expected, attributes in typed_cases(routes, f):
                 tests.append((f"{f.name}: {what}", refused, f, {expected}, attributes,
                               ("add", "replace", "del") if expected == E11 else
                               ("add", "replace"), RTN_UNICAST, name))
