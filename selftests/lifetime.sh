@@ -9,6 +9,15 @@ source "$(dirname "$0")/lib.sh"
 
 MODE=auto
 
+family()
+{
+	if [[ $1 == 4 ]]; then
+		prefix=10.2.0.0/16 addr=10.2.0.1
+	else
+		prefix=fd02::/48 addr=fd02::1
+	fi
+}
+
 # One route of each kind, through peer 2 and peer 3
 add_routes()
 {
@@ -157,6 +166,47 @@ unload_refused()
 	check modprobe wgvia
 }
 
+# A connected socket keeps the dst, and with it the state: no nexthop, but the module
+# is needed all the same.
+unload_refused_by_dst()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	packets open s hub "$addr"
+	packets again s
+	check_eq "sent through the route" p2 "$REPLY"
+	check ip_hub route del "$prefix"
+	check_show "nexthops without the route" .nexthops 0
+	check_fails "$UNLOAD_REFUSED" rmmod wgvia
+	packets close s
+	check_module_idle
+	check rmmod wgvia
+	check modprobe wgvia
+}
+
+# The dst outlives the device too.
+device_deleted_under_socket()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	packets open s hub "$addr"
+	packets again s
+	check_eq "sent through the route" p2 "$REPLY"
+	check ip_hub link del hub
+	check_eq "devices" "[]" "$(in_hub wgvia show -j)"
+	check_fails "$UNLOAD_REFUSED" rmmod wgvia
+	packets again s
+	check_eq "sent without the device" ENETUNREACH "$REPLY"
+	packets close s
+	check_module_idle
+	check rmmod wgvia
+
+	check modprobe wgvia
+	add_hub_device
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
+}
+
 unload_with_traffic_on_route()
 {
 	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
@@ -242,6 +292,11 @@ test_add "unload is refused while an IPv4 nexthop object uses it" unload_refused
 	nexthop add id 1 dev hub via-wgpeer "${KEY[2]}" -- nexthop del id 1
 test_add "unload is refused while an IPv6 nexthop object uses it" unload_refused \
 	-6 nexthop add id 1 dev hub via-wgpeer "${KEY[2]}" -- nexthop del id 1
+for f in 4 6; do
+	test_add "IPv$f: unload is refused while a dst uses it" unload_refused_by_dst $f
+	test_add "IPv$f: a device is deleted under a connected socket" \
+		device_deleted_under_socket $f
+done
 test_add "a refused unload changes nothing" unload_with_traffic_on_route
 test_add "after an unload AllowedIPs decide at once" unload_falls_back
 test_add "the module loads when it is needed" loads_itself
