@@ -246,18 +246,27 @@ unload_falls_back()
 
 loaded() { [[ -d /sys/module/wgvia ]]; }
 
+# Each kind of request has a handler of its own, which must not hold RTNL then.
 loads_itself()
 {
-	check rmmod wgvia
-	check_warns "$W2" ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
-	loaded || fail "a route does not load the module"
-	check ip_hub route del 10.2.0.0/16
-	check_module_idle
-	check rmmod wgvia
-	check_warns "$W2" ip_hub -6 nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
-	loaded || fail "a nexthop object does not load the module"
-	check ip_hub nexthop del id 1
-	check_module_idle
+	local add del f key="via-wgpeer ${KEY[2]}" other="via-wgpeer ${KEY[3]}"
+
+	for f in 4 6; do
+		family $f
+		while IFS=: read -r add del; do
+			check rmmod wgvia
+			# shellcheck disable=SC2086 # words
+			check_warns "$W2" ip_hub ${add//PREFIX/$prefix}
+			loaded || fail "not loaded by: ip $add"
+			# shellcheck disable=SC2086 # words
+			check ip_hub ${del//PREFIX/$prefix}
+			check_module_idle
+		done <<-END
+			route add PREFIX dev hub $key:route del PREFIX
+			route add PREFIX nexthop dev hub $key nexthop dev hub $other:route del PREFIX
+			-$f nexthop add id 1 dev hub $key:nexthop del id 1
+		END
+	done
 	check rmmod wgvia
 	check_show "what the tool shows" .mode off
 	loaded || fail "the tool does not load the module"
