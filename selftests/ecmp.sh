@@ -68,7 +68,7 @@ flows_stay()
 		nexthop dev hub via-wgpeer "${KEY[3]}"
 	count_from_now
 	check_flows_stay "${@:2}"
-	check_counters tx-wgpeer=60
+	check_counters tx-wgpeer=144
 }
 
 # The same addresses and ports, each time from another socket. (What comes from a connected

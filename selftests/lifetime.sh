@@ -252,7 +252,7 @@ loads_itself()
 	local add del f key="via-wgpeer ${KEY[2]}" other="via-wgpeer ${KEY[3]}"
 
 	for f in 4 6; do
-		family $f
+		family "$f"
 		while IFS=: read -r add del; do
 			check rmmod wgvia
 			# shellcheck disable=SC2086 # words
