@@ -44,22 +44,10 @@ add_foreign()
 	check ip -n "$under" link set "$1" netns "$2"
 }
 
-add_hub_device()
+new_hub_device()
 {
-	local i
-
 	[[ ${under:-} ]] || setup_under
 	add_foreign hub "$hub"
-	in_hub wg set hub listen-port 51820 private-key /dev/stdin <<<"${PRIVATE[0]}"
-	for ((i = 1; i <= PEERS; i++)); do
-		add_peer "$i"
-	done
-	ip_hub -batch - <<-END
-		link set hub up
-		address add 10.0.0.254/24 dev hub
-		address add fd00::fe/64 dev hub
-		address add fe80::fe/64 dev hub
-	END
 }
 
 test_reset()
@@ -73,12 +61,6 @@ test_reset()
 		ip -n "$ns" -6 rule flush proto boot
 		ip -n "$ns" route flush table all proto boot 2>/dev/null
 	done
-}
-
-check_module_idle()
-{
-	busywait module_idle ||
-		fail "the module is still referred to: $(cat /sys/module/wgvia/refcnt)"
 }
 
 # only_here FILTER FAMILY: what the hub says counts, and nothing that "under" says

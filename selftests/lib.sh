@@ -284,12 +284,15 @@ remove_peer()
 	in_hub wg set hub peer "${KEY[$1]}" remove
 }
 
+# The hub's WireGuard device as it is made; a test file may redefine this
+new_hub_device() { ip_hub link add hub type wireguard || bail_out "no WireGuard device"; }
+
 # add_hub_device: the hub's WireGuard device, with its addresses and all peers
 add_hub_device()
 {
 	local i
 
-	ip_hub link add hub type wireguard || bail_out "no WireGuard device"
+	new_hub_device
 	in_hub wg set hub listen-port 51820 private-key /dev/stdin <<<"${PRIVATE[0]}"
 	for ((i = 1; i <= PEERS; i++)); do
 		add_peer "$i"
@@ -473,6 +476,12 @@ routes()
 module_idle()
 {
 	[[ $(cat /sys/module/wgvia/refcnt) == 0 ]]
+}
+
+check_module_idle()
+{
+	busywait module_idle ||
+		fail "the module is still referred to: $(cat /sys/module/wgvia/refcnt)"
 }
 
 # listens_to_groups PID: ip monitor has its socket

@@ -41,12 +41,6 @@ check_no_routes()
 	check_eq "nexthop objects" "" "$(ip_hub nexthop show)"
 }
 
-check_module_idle()
-{
-	busywait module_idle ||
-		fail "the module is still referred to: $(cat /sys/module/wgvia/refcnt)"
-}
-
 device_deleted()
 {
 	local no_device="hub: no such device (list WireGuard devices with: ip link show type wireguard)"
