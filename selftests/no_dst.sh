@@ -7,6 +7,8 @@
 
 # shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib_traffic.sh
+source "$(dirname "$0")/lib_traffic.sh"
 
 MODE=on
 

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Traffic that goes on while a test changes something: TCP connections.
+# Sourced after lib.sh.
+
+# listens NAME PORT: something accepts TCP connections in the namespace
+listens()
+{
+	[[ -n $(in_ns "${!1}" ss -Hltn "sport = :$2") ]]
+}
+
+# transfer_start PEER DST MEGABYTES: a TCP connection from the hub, in the background. A slow
+# kernel gets less to carry.
+transfer_start()
+{
+	local ns=p$1 dst=$2
+
+	[[ $dst != *:* ]] || dst="[$dst]"
+	head -c "$(($3 * 1024 / SLOW))K" /dev/urandom >"$TMP/sent"
+	nsenter --net="/run/netns/${!ns}" socat -u TCP6-LISTEN:5201,ipv6only=0 CREATE:"$TMP/received" &
+	TRANSFER_SERVER=$!
+	busywait listens "p$1" 5201 || fail "no server"
+	nsenter --net="/run/netns/$hub" timeout $((100 * SLOW)) socat -u OPEN:"$TMP/sent" "TCP:$dst:5201" 2>"$TMP/client" &
+	TRANSFER_CLIENT=$!
+}
+
+transfer_runs()
+{
+	kill -0 "$TRANSFER_SERVER" 2>/dev/null
+}
+
+# transfer_end: it ends well, and all that was sent has arrived
+transfer_end()
+{
+	if wait "$TRANSFER_CLIENT"; then
+		busywait eval ! transfer_runs || fail "the transfer does not end"
+	else
+		fail "the sender ends with status $?: $(cat "$TMP/client")"
+	fi
+	kill "$TRANSFER_SERVER" 2>/dev/null
+	wait "$TRANSFER_SERVER" 2>/dev/null
+	cmp -s "$TMP/sent" "$TMP/received" || fail "something else has arrived than was sent"
+	rm -f "$TMP/sent" "$TMP/received"
+}
+
+# talk_start NAME URL: a TCP connection from the namespace to peer 2, which answers
+# with what it is told
+talk_start()
+{
+	nsenter --net="/run/netns/$p2" socat TCP6-LISTEN:5202,ipv6only=0 PIPE &
+	TALK_SERVER=$!
+	busywait listens p2 5202 || fail "no server"
+	mkfifo "$TMP/fifo"
+	nsenter --net="/run/netns/${!1}" socat - "TCP:$2:5202" <"$TMP/fifo" >"$TMP/answer" &
+	TALK_CLIENT=$!
+	TALKER=$1
+	exec {talk}>"$TMP/fifo"
+}
+
+tell() { echo "$1" >&"$talk"; }
+
+answered() { [[ $(cat "$TMP/answer" 2>/dev/null) == *"$1"* ]]; }
+
+# check_talk_follows PREFIX WORD: the very next segment goes to peer 3 when the route
+# does, which does not answer: the connection waits until the route is back.
+check_talk_follows()
+{
+	packets watch "$2" "$TALKER"
+	check ip_hub route replace "$1" dev hub via-wgpeer "${KEY[3]}"
+	tell "$2"
+	packets first
+	check_eq "who receives the first segment" p3 "$REPLY"
+	# A session keeps the order: what peer 2 has not received before this was not sent.
+	check_send p2 hub 10.0.0.2
+	packets watched
+	check_eq "who receives any" p3 "$REPLY"
+	answered "$2" && fail "an answer by the wrong peer"
+	check ip_hub route replace "$1" dev hub via-wgpeer "${KEY[2]}"
+	busywait answered "$2" || fail "no answer after the route is back"
+}
+
+talk_end()
+{
+	exec {talk}>&-
+	wait "$TALK_CLIENT" || fail "the connection ends with status $?"
+	kill "$TALK_SERVER" 2>/dev/null
+	wait "$TALK_SERVER" 2>/dev/null
+	rm "$TMP/fifo" "$TMP/answer"
+}
