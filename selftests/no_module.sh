@@ -51,6 +51,21 @@ replace()
 	check_eq "routes" "$before" "$(ip_hub route show; ip_hub -6 route show)"
 }
 
+nexthop_objects()
+{
+	local f before
+
+	for f in 4 6; do
+		check_fails "$E6" ip_hub "-$f" nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+		check_eq "nexthop objects" "" "$(ip_hub nexthop show)"
+		check ip_hub "-$f" nexthop add id 1 dev hub
+		before=$(ip_hub nexthop show)
+		check_fails "$E6" ip_hub "-$f" nexthop replace id 1 dev hub via-wgpeer "${KEY[2]}"
+		check_eq "nexthop objects" "$before" "$(ip_hub nexthop show)"
+		check ip_hub nexthop del id 1
+	done
+}
+
 tool()
 {
 	local out
@@ -89,6 +104,7 @@ test_add "IPv4: routes are refused" add 10.2.0.0/16
 test_add "IPv6: routes are refused" add fd02::/48
 test_add "IPv4: a route stays as it was" replace 10.2.0.0/16
 test_add "IPv6: a route stays as it was" replace fd02::/48
+test_add "nexthop objects are refused" nexthop_objects
 test_add "the tool says what is missing" tool
 test_add "AllowedIPs decide" allowedips
 test_add "the module is available again" available_again
