@@ -80,8 +80,37 @@ route_uses_it()
 	check_forge dropped p3 wg0 "$addr" "$hub_addr"
 	check_counters tx-wgpeer=1 rx-wgpeer=1 rx-drop-peer=1
 	check_show "nexthops" .nexthops 1
+	not_its_key "$prefix"
 	check nexthop del id 1
 	check_eq "routes without the nexthop" "" "$(routes "$f")"
+}
+
+# not_its_key PREFIX: it is not deleted by its peer's key, which is the object's, as it
+# is not by a gateway of the object
+not_its_key()
+{
+	check_fails "RTNETLINK answers: No such process" \
+		ip_hub route del "$1" via-wgpeer "${KEY[2]}"
+	check_fails "RTNETLINK answers: No such process" \
+		ip_hub route del "$1" dev hub via-wgpeer "${KEY[2]}"
+	check_eq "nexthop object of the route" 1 \
+		"$(ip_hub "-$f" -j route show "$1" | jq '.[0].nhid')"
+}
+
+# An object of IPv6 may carry an IPv4 route.
+other_family()
+{
+	family 4
+	check ip_hub -6 nexthop add id 1 via fd00::3 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$prefix" nhid 1
+	count_from_now
+	check_send p2 hub "$addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check_counters tx-wgpeer=1 rx-wgpeer=1 rx-drop-peer=1
+	not_its_key "$prefix"
+	check nexthop del id 1
+	check_eq "routes without the nexthop" "" "$(routes 4)"
 }
 
 # One command moves all routes and all connected sockets.
@@ -119,7 +148,7 @@ replaced()
 	check nexthop del id 1
 }
 
-# Another device under a nexthop: its routes go there.
+# Another device under a nexthop: its routes go there, and what the peer may send with them.
 other_device()
 {
 	family "$1"
@@ -127,10 +156,17 @@ other_device()
 	in_hub wg set hub2 private-key /dev/stdin peer "${KEY[2]}" <<<"$(wg genkey)"
 	check in_hub wgvia set hub2 mode auto
 	check ip_hub link set hub2 up
+	# Or AllowedIPs decide when the device has no nexthop left.
+	set_mode on
 	check nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub route add "$prefix" nhid 1
 	check_send p2 hub "$addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
 	check nexthop replace id 1 dev hub2 via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_forge dropped p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p1 wg0 "$addr" "$hub_addr"
+	check_counters rx-drop-noroute=2
 	check_show "nexthops" .nexthops 0
 	check_eq "nexthops of the other device" 1 \
 		"$(in_hub wgvia show -j hub2 | jq '.[0].nexthops')"
@@ -138,6 +174,8 @@ other_device()
 	check_send EDESTADDRREQ hub "$addr"
 	check nexthop replace id 1 dev hub via-wgpeer "${KEY[2]}"
 	check_send p2 hub "$addr"
+	check_forge hub p2 wg0 "$addr" "$hub_addr"
+	check_forge dropped p1 wg0 "$addr" "$hub_addr"
 	check nexthop del id 1
 	check ip_hub link del hub2
 }
@@ -273,6 +311,8 @@ for f in 4 6; do
 	test_add "IPv$f: blackhole" blackhole $f
 	test_add "IPv$f: monitor" monitor $f
 done
+
+test_add "IPv4: a route uses an IPv6 nexthop object" other_family
 
 setup_hub 3
 set_mode $MODE
