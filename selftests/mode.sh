@@ -16,9 +16,13 @@ family()
 	if [[ $1 == 4 ]]; then
 		all=10.0.0.0/8 prefix=10.2.0.0/16 addr=10.2.0.1 prefix2=10.3.0.0/16
 		prefix3=10.4.0.0/16 addr3=10.4.0.1 gateway=10.0.0.2 hub_addr=10.0.0.254
+		foreign=198.51.100.0/24 nobody=198.51.100.1 loopback=127.0.0.1
+		unreachable="icmp 3/1"
 	else
 		all=fd00::/8 prefix=fd02::/48 addr=fd02::1 prefix2=fd03::/48
 		prefix3=fd04::/48 addr3=fd04::1 gateway=fd00::2 hub_addr=fd00::fe
+		foreign=2001:db8:2::/48 nobody=2001:db8:2::1 loopback=::1
+		unreachable="icmp 1/3"
 	fi
 }
 
@@ -50,6 +54,25 @@ off()
 	check_forge dropped p2 wg0 "$addr" "$hub_addr"
 	check_forge dropped p2 wg0 "$addr3" "$hub_addr"
 	check_counters
+}
+
+# Nor what another device has: with its hook in place, packets of this one are looked at
+# for one.
+off_beside_on()
+{
+	check ip_hub link add hub2 type wireguard
+	check in_hub wgvia set hub2 mode on
+	off "$1"
+	check_warns "$W2" ip_hub route add "$foreign" dev hub via-wgpeer "${KEY[2]}"
+	check_send ENOKEY hub "$nobody"
+	check_send "$unreachable" lan "$nobody"
+	# WireGuard looks at AllowedIPs, and leaves the rest to the stack.
+	check_forge dropped p1 wg0 "$loopback" "$hub_addr"
+	check in_hub wg set hub peer "${KEY[1]}" allowed-ips +0.0.0.0/0,+::/0
+	check_forge hub p1 wg0 "$loopback" "$hub_addr"
+	check_counters
+	add_peer 1
+	check ip_hub link del hub2
 }
 
 # on_while ADD -- DEL: auto is active from the one command to the other, and all
@@ -267,6 +290,7 @@ switch_away_under_traffic()
 test_add "a new device is off and has counted nothing" defaults
 for f in 4 6; do
 	test_add "IPv$f: off: AllowedIPs alone decide" off $f
+	test_add "IPv$f: off: also beside a device that is on" off_beside_on $f
 	test_add "IPv$f: auto: while a route names a peer" auto_route $f
 	test_add "IPv$f: auto: while a route of another table does" auto_other_table $f
 	test_add "IPv$f: auto: while a multipath route does" auto_multipath $f
@@ -283,6 +307,6 @@ done
 test_add "switching under traffic loses no connection" switch_under_traffic
 test_add "switching away and back loses no connection" switch_away_under_traffic
 
-setup_hub 3
+setup_hub 3 lan
 set_mode $MODE
 tests_run
