@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Traffic that goes on while a test changes something: TCP connections.
-# Sourced after lib.sh.
+# Traffic that goes on while a test changes something: TCP connections, and a stream of
+# datagrams. Sourced after lib.sh.
+
+# --- TCP -------------------------------------------------------------------
 
 # listens NAME PORT: something accepts TCP connections in the namespace
 listens()
@@ -87,4 +89,47 @@ talk_end()
 	kill "$TALK_SERVER" 2>/dev/null
 	wait "$TALK_SERVER" 2>/dev/null
 	rm "$TMP/fifo" "$TMP/answer"
+}
+
+# --- datagrams -------------------------------------------------------------
+
+# stream_start HUB-ADDRESS PEER-ADDRESS PEER: numbered datagrams between the hub and the peer
+# all the time, both ways, see lib_stream.py
+stream_start()
+{
+	local args=("$@" "hub=$hub=hub") i ns
+
+	for ((i = 1; i <= PEERS; i++)); do
+		ns=p$i
+		args+=("$ns=${!ns}=wg0")
+	done
+	mkfifo "$TMP/stream"
+	exec {stream_out}< <(exec "$selftests/lib_stream.py" "${args[@]}" <"$TMP/stream" 2>&1)
+	exec {stream_in}>"$TMP/stream"
+	rm "$TMP/stream"
+	stream_answers ready
+}
+
+# stream_answers EXPECTED
+stream_answers()
+{
+	local line=
+
+	read -r -t $((60 * SLOW)) -u "$stream_out" line
+	check_eq "the stream" "$1" "$line"
+}
+
+# stream_more: go on until the present state of things has seen packets each way
+stream_more()
+{
+	echo "more 30" >&"$stream_in"
+	stream_answers more
+}
+
+# stream_end: none is lost, none has gone elsewhere
+stream_end()
+{
+	echo end >&"$stream_in"
+	stream_answers "none lost"
+	exec {stream_in}>&- {stream_out}<&-
 }

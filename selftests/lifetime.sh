@@ -14,9 +14,9 @@ MODE=auto
 family()
 {
 	if [[ $1 == 4 ]]; then
-		prefix=10.2.0.0/16 addr=10.2.0.1
+		prefix=10.2.0.0/16 addr=10.2.0.1 hub_addr=10.0.0.254 peer_addr=10.0.0.2
 	else
-		prefix=fd02::/48 addr=fd02::1
+		prefix=fd02::/48 addr=fd02::1 hub_addr=fd00::fe peer_addr=fd00::2
 	fi
 }
 
@@ -283,6 +283,22 @@ unload_under_traffic()
 	transfer_end
 }
 
+# The same, to the last packet, and for both ways.
+unload_loses_nothing()
+{
+	local i
+
+	family "$1"
+	stream_start "$hub_addr" "$peer_addr" p2
+	for i in {1..10}; do
+		set_mode on
+		stream_more
+		check rmmod wgvia
+		stream_more
+	done
+	stream_end
+}
+
 setup_hub 3 away
 set_mode $MODE
 
@@ -306,5 +322,8 @@ test_add "a refused unload changes nothing" unload_with_traffic_on_route
 test_add "after an unload AllowedIPs decide at once" unload_falls_back
 test_add "the module loads when it is needed" loads_itself
 test_add "unload and load under traffic lose no connection" unload_under_traffic
+for f in 4 6; do
+	test_add "IPv$f: unload and load lose no packet" unload_loses_nothing $f
+done
 
 tests_run

@@ -266,6 +266,23 @@ switch_under_traffic()
 	transfer_end
 }
 
+# The same, to the last packet, and for both ways.
+switch_loses_nothing()
+{
+	local i mode
+
+	family "$1"
+	check ip_hub route add "$gateway" dev hub via-wgpeer "${KEY[2]}"
+	stream_start "$hub_addr" "$gateway" p2
+	for i in {1..5}; do
+		for mode in off auto off on; do
+			set_mode "$mode"
+			stream_more
+		done
+	done
+	stream_end
+}
+
 retransmitted() { [[ $(nstat_of TcpRetransSegs) -gt $1 ]]; }
 
 # In mode off they go elsewhere for a while: the connection waits, and goes on.
@@ -305,6 +322,9 @@ for f in 4 6; do
 	test_add "IPv$f: switching takes effect at once" switching $f
 done
 test_add "switching under traffic loses no connection" switch_under_traffic
+for f in 4 6; do
+	test_add "IPv$f: switching loses no packet" switch_loses_nothing $f
+done
 test_add "switching away and back loses no connection" switch_away_under_traffic
 
 setup_hub 3 lan
