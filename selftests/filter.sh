@@ -161,6 +161,14 @@ rules()
 		check rule del $selector table 100 pref 100
 	done
 
+	# It has the DSCP that the packet has; the other two bits are not part of it.
+	check rule add dscp 4 table 100 pref 100
+	check_source "$addr" rx-wgpeer p2
+	check_source "$addr" rx-wgpeer p3 "$hub_addr" tos=0x10
+	check_source "$addr" rx-wgpeer p3 "$hub_addr" tos=0x13
+	check_source "$addr" rx-wgpeer p2 "$hub_addr" tos=0x20
+	check rule del dscp 4 table 100 pref 100
+
 	check rule add to "$prefix" blackhole pref 100
 	check_source "$addr" rx-drop-noroute none
 	check rule del to "$prefix" blackhole pref 100
@@ -200,6 +208,33 @@ wg_quick()
 	check_source "$nobodys" rx-wgpeer p2
 	check_source "$addr" rx-wgpeer p3
 	check in_hub wg set hub fwmark 0
+}
+
+# The endpoint is behind the default route of the table main, which the rules leave to what
+# WireGuard itself sends.
+wg_quick_endpoint()
+{
+	local f far=198.18.0.1
+
+	check ip -n "$ul" address add $far/32 dev lo
+	check in_hub wg set hub fwmark 51820 peer "${KEY[2]}" endpoint $far:51822
+	check ip_hub route add default via 192.0.2.2 dev ul
+	for f in 4 6; do
+		check ip_hub "-$f" route add default dev hub via-wgpeer "${KEY[2]}" table 51820
+		check rule add not fwmark 51820 table 51820
+		check rule add table main suppress_prefixlength 0
+	done
+	for f in 4 6; do
+		family "$f"
+		check_send p2 hub "$addr"
+		check_source "$addr" rx-wgpeer p2
+		check_ping -I "$hub_addr" "$peer2"
+	done
+	check_eq "endpoint of peer 2" "$far:51822" \
+		"$(in_hub wg show hub endpoints | awk -v k="${KEY[2]}" '$1 == k { print $2 }')"
+	check in_hub wg set hub fwmark 0
+	add_peer 2
+	check ip -n "$ul" address del $far/32 dev lo
 }
 
 # A route that rejects is not suppressed: there is no reply, whatever comes after.
@@ -310,6 +345,7 @@ rp_strict()
 source_specific()
 {
 	family 6
+	set_filter "$1"
 	check ip_hub address add fd00::fd/128 dev hub
 	check ip_hub route add fd02::/32 dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub -6 route add "$prefix" from fd00::fd dev hub via-wgpeer "${KEY[3]}"
@@ -317,6 +353,10 @@ source_specific()
 	check_send p3 hub "$addr" src=fd00::fd
 	check_source "$addr" rx-wgpeer p2 fd00::fe
 	check_source "$addr" rx-wgpeer p3 fd00::fd
+	check ip_hub -6 route replace "$prefix" from fd00::fd via fd00::1 dev hub
+	check_send p1 hub "$addr" src=fd00::fd
+	check_source "$addr" rx-wgpeer p2 fd00::fe
+	check_source "$addr" rx-gateway-allowedips p1 fd00::fd
 	check ip_hub address del fd00::fd/128 dev hub
 }
 
@@ -358,7 +398,9 @@ done
 test_add "IPv4: device: rp_filter behind it" rp_device
 test_add "IPv4: none: rp_filter behind it" rp_none
 test_add "IPv4: strict: as rp_filter 1" rp_strict
-test_add "IPv6: source-specific routes" source_specific
+test_add "rules of wg-quick: the endpoint behind the default route" wg_quick_endpoint
+test_add "IPv6: strict: source-specific routes" source_specific strict
+test_add "IPv6: device: source-specific routes" source_specific device
 
 setup_hub 3
 set_mode $MODE

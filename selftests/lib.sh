@@ -528,14 +528,14 @@ check_send()
 	check_eq "datagram sent by ${1} to ${*:2}" "$expected" "$REPLY"
 }
 
-# check_forge EXPECTED NAME DEV SRC DST [FRAGMENT]: what becomes of a packet made by hand
+# check_forge EXPECTED NAME DEV SRC DST [FRAGMENT] [tos=N]: what becomes of a packet made by hand
 check_forge()
 {
 	local expected=$1
 	shift
 
 	forge "$@"
-	check_eq "packet sent by $1 through $2, from $3 to $4${5:+ ($5 fragment)}" "$expected" "$REPLY"
+	check_eq "packet sent by $1 through $2, from $3 to $4${5:+ (${*:5})}" "$expected" "$REPLY"
 }
 
 # check_deliver EXPECTED NAME DEV SRC DST: what the hub's stack makes of a packet made by hand
@@ -549,20 +549,18 @@ check_deliver()
 		"$expected" "$REPLY"
 }
 
-# check_source SOURCE COUNTER p1|p2|p3|none [DST]: what becomes of a packet from this
-# address if each of three peers sends it. The one named may, and COUNTER moves;
+# check_source SOURCE COUNTER p1|p2|p3|none [DST [tos=N]]: what becomes of a packet from
+# this address if each of three peers sends it. The one named may, and COUNTER moves;
 # if none may, COUNTER says why.
 check_source()
 {
-	local i dst=${4:-$hub_addr}
+	local i expected dst=${4:-$hub_addr}
 
 	count_from_now
 	for i in 1 2 3; do
-		if [[ p$i == "$3" ]]; then
-			check_forge hub "p$i" wg0 "$1" "$dst"
-		else
-			check_forge dropped "p$i" wg0 "$1" "$dst"
-		fi
+		expected=dropped
+		[[ p$i != "$3" ]] || expected=hub
+		check_forge "$expected" "p$i" wg0 "$1" "$dst" "${@:5}"
 	done
 	case $3 in
 	none) check_counters "$2=3" ;;

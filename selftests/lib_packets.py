@@ -11,7 +11,8 @@ of its output the answer:
     open SOCKET NAME DST [OPTION]...  a UDP socket that is kept
     again SOCKET                      a datagram from that socket
     close SOCKET
-    forge NAME DEV SRC DST [FRAGMENT] a packet made by hand, from a packet socket,
+    forge NAME DEV SRC DST [FRAGMENT] [tos=NUMBER]
+                                      a packet made by hand, from a packet socket,
                                       which knows neither addresses nor routes
     deliver NAME DEV SRC DST          forge, and what the stack of HUB makes of the packet
     spread COUNT NAME DST [OPTION]... COUNT datagrams, each of another socket
@@ -112,21 +113,23 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
-def forged(src, dst, payload, fragment=None, port=PORT):
+def forged(src, dst, payload, fragment=None, port=PORT, tos=0):
     """A whole IP packet with a UDP datagram in it, or one that says that it is a fragment."""
     length = 8 + len(payload)
     udp = struct.pack("!HHHH", port, port, length, 0)
     # In units of 8 bytes: where it begins; and are there more?
     offset, more = {None: (0, 0), "first": (0, 1), "later": (100, 1)}[fragment]
     if src.version == 4:
-        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 1, more << 13 | offset, 64, 17,
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, tos, 20 + length, 1, more << 13 | offset, 64, 17,
                              0, src.packed, dst.packed)
         header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
     elif fragment:
-        header = struct.pack("!IHBB16s16s", 6 << 28, 8 + length, 44, 64, src.packed, dst.packed)
+        header = struct.pack("!IHBB16s16s", 6 << 28 | tos << 20, 8 + length, 44, 64,
+                             src.packed, dst.packed)
         header += struct.pack("!BBHI", 17, 0, offset << 3 | more, 1)
     else:
-        header = struct.pack("!IHBB16s16s", 6 << 28, length, 17, 64, src.packed, dst.packed)
+        header = struct.pack("!IHBB16s16s", 6 << 28 | tos << 20, length, 17, 64,
+                             src.packed, dst.packed)
         pseudo = src.packed + dst.packed + struct.pack("!II", length, 17)
         udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp + payload) or 0xFFFF)
     return header + udp + payload
@@ -374,7 +377,9 @@ class Packets:
         self.kept.pop(key).close()
         return "closed"
 
-    def forge(self, name, dev, src, dst, fragment=None):
+    def forge(self, name, dev, src, dst, *options):
+        tos = next((int(option[4:], 0) for option in options if option.startswith("tos=")), 0)
+        fragment = next((option for option in options if "=" not in option), None)
         src, dst = ipaddress.ip_address(src), ipaddress.ip_address(dst)
         payload = self.payload()
         protocol = ETH_P_IPV6 if src.version == 6 else ETH_P_IP
@@ -384,7 +389,7 @@ class Packets:
             before = self.errors()
             try:
                 # An address of nobody, for Ethernet; WireGuard has none.
-                sock.sendto(forged(src, dst, payload, fragment),
+                sock.sendto(forged(src, dst, payload, fragment, tos=tos),
                             (dev, protocol, 0, 0, b"\2\0\0\0\0\0"))
             except OSError as err:
                 return errno.errorcode[err.errno]
