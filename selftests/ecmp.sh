@@ -18,11 +18,11 @@ family()
 	fi
 }
 
-# peers FAMILY: of the nexthops of the route to the prefix
+# peers FAMILY: of the nexthops of all routes to the prefix
 peers()
 {
 	ip_hub "-$1" -j route show "$prefix" |
-		jq -r '[.[0] | .nexthops // [.] | .[] | .via_wgpeer // .gateway // .via.host // .dev] | join(" ")' |
+		jq -r '[.[] | .nexthops // [.] | .[] | .via_wgpeer // .gateway // .via.host // .dev] | join(" ")' |
 		names
 }
 
@@ -230,6 +230,133 @@ ipv4_commands()
 	check_eq "routes" "" "$(routes 4)"
 }
 
+# ipv4_del_by_key [dev DEV]: as with gateways, an IPv4 route goes as a whole, by its first
+# nexthop alone
+ipv4_del_by_key()
+{
+	local first second way words
+
+	family 4
+	for way in "via-wgpeer ${KEY[1]} via-wgpeer ${KEY[2]}" "via 10.0.0.1 via 10.0.0.2"; do
+		read -ra words <<<"$way"
+		first=("${words[@]:0:2}") second=("${words[@]:2:2}")
+		check ip_hub route add "$prefix" nexthop dev hub "${first[@]}" \
+			nexthop dev hub "${second[@]}"
+		check_fails "RTNETLINK answers: No such process" \
+			ip_hub route del "$prefix" "${second[@]}" "$@"
+		check_eq "nexthops after del of the second" \
+			"$(names <<<"${first[1]} ${second[1]}")" "$(peers 4)"
+		check ip_hub route del "$prefix" "${first[@]}" "$@"
+		check_eq "nexthops after del of the first" "" "$(peers 4)"
+		check_show "nexthops without routes" .nexthops 0
+	done
+}
+
+# As with gateways: of several nexthops those go that are there, and the status is an error if
+# one is not.
+ipv6_del_half()
+{
+	local hops way
+
+	family 6
+	new_key 99
+	for way in "via-wgpeer ${KEY[1]} ${KEY[2]} ${KEY[3]} ${KEY[99]}" \
+		"via fd00::1 fd00::2 fd00::3 fd00::99"; do
+		read -ra hops <<<"$way"
+		check ip_hub route add "$prefix" nexthop dev hub "${hops[@]:0:2}" \
+			nexthop dev hub "${hops[0]}" "${hops[2]}" nexthop dev hub "${hops[0]}" "${hops[3]}"
+		check_fails "RTNETLINK answers: No such process" ip_hub route del "$prefix" \
+			nexthop dev hub "${hops[0]}" "${hops[4]}" nexthop dev hub "${hops[0]}" "${hops[2]}"
+		check_eq "nexthops after del" "$(names <<<"${hops[1]} ${hops[3]}")" "$(peers 6)"
+		check_fails "RTNETLINK answers: No such process" ip_hub route del "$prefix" \
+			nexthop dev hub "${hops[0]}" "${hops[3]}" nexthop dev hub "${hops[0]}" "${hops[4]}"
+		check_eq "nexthops after another" "$(names <<<"${hops[1]}")" "$(peers 6)"
+		check ip_hub route del "$prefix"
+	done
+	check_show "nexthops without routes" .nexthops 0
+}
+
+# check_form ROUTE NEXTHOPS PEER...: replace the route by one with these words
+check_form()
+{
+	# shellcheck disable=SC2086 # words of a command
+	check ip_hub route replace "$prefix" $1
+	check_eq "nexthops after replace by ${1//${KEY[2]}/K2}" "$2" "$(peers "$f")"
+	check_spread "$addr" "${@:3}"
+	check_show "nexthops after replace" .nexthops "$(grep -o "K[1-3]" <<<"$2" | wc -l)"
+}
+
+# A route of each form takes the place of one of each other, whole.
+forms()
+{
+	local f=$1 key="dev hub via-wgpeer"
+
+	family "$1"
+	# For gateways alone, auto would leave it to AllowedIPs.
+	set_mode on
+	local plain="dev hub" way="via $gateway dev hub" one="$key ${KEY[1]}"
+	local two="nexthop $key ${KEY[2]} nexthop $key ${KEY[3]}"
+
+	check_form "$plain" hub p1
+	check_form "$two" "K2 K3" p2 p3
+	check_form "$plain" hub p1
+	check_form "$one" K1 p1
+	check_form "$two" "K2 K3" p2 p3
+	check_form "$way" "$gateway" p2
+	check_form "$two" "K2 K3" p2 p3
+	check_form "$one" K1 p1
+	check_form "$plain" hub p1
+	check_form "$way" "$gateway" p2
+	check_form "$one" K1 p1
+	check_form "$way" "$gateway" p2
+}
+
+# A plain route and a multipath route may be beside each other, at one metric: the first
+# decides, and replace takes its like. It is so with gateways too.
+ipv6_two_lists()
+{
+	local i words
+
+	family 6
+	set_mode on
+	for words in "via-wgpeer ${KEY[2]} via-wgpeer ${KEY[3]} via-wgpeer ${KEY[1]} K" \
+		"via fd00::2 via fd00::3 via fd00::1 fd00::"; do
+		read -ra i <<<"$words"
+		check ip_hub route add "$prefix" dev hub
+		check ip_hub route append "$prefix" dev hub "${i[@]:0:2}"
+		check ip_hub route append "$prefix" dev hub "${i[@]:2:2}"
+		check_eq "nexthops" "hub ${i[6]}2 ${i[6]}3" "$(peers 6)"
+		check_spread "$addr" p1
+		check ip_hub route replace "$prefix" dev hub "${i[@]:4:2}"
+		check_eq "nexthops after replace by one with a way" "hub ${i[6]}1" "$(peers 6)"
+		check ip_hub route append "$prefix" dev hub "${i[@]:0:2}"
+		check ip_hub route del "$prefix" dev hub metric 1024
+		check_eq "nexthops after del by the device" "${i[6]}1 ${i[6]}2" "$(peers 6)"
+		check_spread "$addr" p1 p2
+		check ip_hub route append "$prefix" dev hub
+		check_eq "nexthops after append of a plain one" "${i[6]}1 ${i[6]}2 hub" "$(peers 6)"
+		check_spread "$addr" p1 p2
+		check ip_hub route replace "$prefix" dev hub mtu 1300
+		check_eq "nexthops after replace by a plain one" "${i[6]}1 ${i[6]}2 hub" "$(peers 6)"
+		check ip_hub -6 route flush "$prefix"
+		check_eq "nexthops after flush" "" "$(peers 6)"
+		check_show "nexthops without routes" .nexthops 0
+	done
+}
+
+# Weights stay with their nexthops when others come and go.
+ipv6_weights()
+{
+	family 6
+	check ip_hub route add "$prefix" nexthop dev hub via-wgpeer "${KEY[2]}" weight 3
+	check ip_hub route append "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check_three_to_one hub "$addr"
+	check ip_hub route append "$prefix" nexthop dev hub via-wgpeer "${KEY[1]}" weight 4
+	check_spread "$addr" p1 p2 p3
+	check ip_hub route del "$prefix" via-wgpeer "${KEY[1]}"
+	check_three_to_one hub "$addr"
+}
+
 ipv6_commands()
 {
 	local dev_only="Error: Device only routes can not be added for IPv6 using the multipath API."
@@ -333,9 +460,15 @@ for f in 4 6; do
 	test_add "IPv$f: the peer of each nexthop may send" every_member_may_send $f
 	test_add "IPv$f: gateways and other devices beside" mixed $f
 	test_add "IPv$f: an absent peer" absent_member $f
+	test_add "IPv$f: replace by each other form" forms $f
 done
 test_add "IPv4: replace and del" ipv4_commands
+test_add "IPv4: del by the key of the first nexthop" ipv4_del_by_key
+test_add "IPv4: del by key and device of the first nexthop" ipv4_del_by_key dev hub
 test_add "IPv6: append, replace and del of single nexthops" ipv6_commands
+test_add "IPv6: del of nexthops of which one is not there" ipv6_del_half
+test_add "IPv6: a plain route beside a multipath route" ipv6_two_lists
+test_add "IPv6: weights after append and del" ipv6_weights
 test_add "IPv6: what fails is not half done" ipv6_half_done
 test_add "IPv6: what fails takes nothing of others with it" ipv6_half_others
 test_add "IPv6: what fails is told to be undone" ipv6_half_told
