@@ -64,22 +64,31 @@ tell() { echo "$1" >&"$talk"; }
 
 answered() { [[ $(cat "$TMP/answer" 2>/dev/null) == *"$1"* ]]; }
 
-# check_talk_follows PREFIX WORD: the very next segment goes to peer 3 when the route
-# does, which does not answer: the connection waits until the route is back.
-check_talk_follows()
+# check_talk_moves WORD THERE BACK: the very next segment goes to peer 3 after a command of
+# ip, THERE, and no answer comes: the connection waits until another, BACK.
+check_talk_moves()
 {
-	packets watch "$2" "$TALKER"
-	check ip_hub route replace "$1" dev hub via-wgpeer "${KEY[3]}"
-	tell "$2"
+	packets watch "$1" "$TALKER"
+	# shellcheck disable=SC2086 # words of a command
+	check ip_hub $2
+	tell "$1"
 	packets first
 	check_eq "who receives the first segment" p3 "$REPLY"
 	# A session keeps the order: what peer 2 has not received before this was not sent.
 	check_send p2 hub 10.0.0.2
 	packets watched
 	check_eq "who receives any" p3 "$REPLY"
-	answered "$2" && fail "an answer by the wrong peer"
-	check ip_hub route replace "$1" dev hub via-wgpeer "${KEY[2]}"
-	busywait answered "$2" || fail "no answer after the route is back"
+	answered "$1" && fail "an answer by the wrong peer"
+	# shellcheck disable=SC2086 # words of a command
+	check ip_hub $3
+	busywait answered "$1" || fail "no answer after: $3"
+}
+
+# check_talk_follows PREFIX WORD: when the route is replaced
+check_talk_follows()
+{
+	check_talk_moves "$2" "route replace $1 dev hub via-wgpeer ${KEY[3]}" \
+		"route replace $1 dev hub via-wgpeer ${KEY[2]}"
 }
 
 talk_end()
