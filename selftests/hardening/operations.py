@@ -259,7 +259,7 @@ NO_BUFFERS = {errno.ENOMEM, errno.ENOBUFS}
 class Operation:
     """What is done before each try, then with the fault.
 
-    errors: what it may be refused with.
+    errors: what it may be refused with; in places the kernel has another word for lack of memory.
     partial: when it fails it may have done some of what it does, as without wgvia.
     lossy: it may also say that it has succeeded then.
     """
@@ -367,11 +367,13 @@ def operations(lab):
         add(f"{family}: replace a resilient nexthop group in use",
             reset(objects(plain, (ADD, 1, KEY1), (ADD, 2, KEY2), (ADD, 3, [1, 2])),
                   before(ADD, attr(control.RTA_NH_ID, u32(3)))), objects(do, (REPLACE, 3, [2])))
+        # nh_fill_node() says that there is no room when it can not ask for the counts.
         add(f"{family}: get a nexthop group with its counts",
             reset(objects(plain, (ADD, 1, KEY1), (ADD, 3, (1,)))),
             lambda: do.send(do.route_socket, control.RTM_GETNEXTHOP, 0, bytes(8) +
                             attr(control.NHA_ID, u32(3)) +
-                            attr(control.NHA_OP_FLAGS, u32(control.NHA_OP_FLAGS_ALL))))
+                            attr(control.NHA_OP_FLAGS, u32(control.NHA_OP_FLAGS_ALL))),
+            errors=NO_BUFFERS | {errno.EMSGSIZE})
         add(f"{family}: add a route with a nexthop group",
             reset(objects(plain, (ADD, 1, KEY1), (ADD, 2, KEY2), (ADD, 3, (1, 2)))),
             route(ADD, attr(control.RTA_NH_ID, u32(3))))
@@ -430,11 +432,13 @@ def operations(lab):
     add("WireGuard: change the private key", fresh(*routes),
         lambda: do.wg_set("hub", private=bytes([0x48]) * 32), partial=True)
     add("WireGuard: the device goes down", fresh(*routes), lambda: do.set_up("hub", False))
-    # fib_add_ifaddr() adds the routes of its addresses and does not look what came of it.
+    # fib_add_ifaddr() adds the routes of its addresses and does not look what came of it;
+    # __sock_create() has no file when sock_alloc() has no memory.
     add("WireGuard: the device goes up", fresh(lambda: plain.set_up("hub", False)),
-        lambda: do.set_up("hub"), lossy=True)
+        lambda: do.set_up("hub"), errors=NO_BUFFERS | {errno.ENFILE}, lossy=True)
+    # netdev_register_kobject() goes on when dev_set_name() had no memory, without a name.
     add("WireGuard: add a device", lambda: plain.del_device("hub"),
-        lambda: lab.add_device(do))
+        lambda: lab.add_device(do), errors=NO_BUFFERS | {errno.EINVAL})
     add("WireGuard: delete a device with routes", fresh(*routes),
         lambda: do.del_device("hub"))
 
