@@ -35,7 +35,12 @@ pub fn render(out: &mut dyn Write) -> io::Result<()> {
         describe(&mut roff, sub);
     }
     roff.control("SH", ["COUNTERS"]);
-    paragraphs(&mut roff, "Each has this name in the output of show -j.");
+    paragraphs(
+        &mut roff,
+        "Each has this name in the output of show -j. Without -j, those that begin with tx are \
+         the column of packets sent and those with rx the column of packets accepted; those with \
+         drop are the lines of packets that were dropped, in this order.",
+    );
     for (name, meaning) in cli::COUNTERS {
         roff.control("TP", ["24"]);
         roff.text([bold(*name)]);

@@ -11,10 +11,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 /// Let routing choose the WireGuard peer.
 ///
 /// A nexthop of a route on a WireGuard device may name the peer that it leads
-/// to by the peer's public key (see via-wgpeer in ip-route(8)). wgvia says on
-/// which devices such nexthops decide, instead of the AllowedIPs of the
-/// destination alone, how the source address of a packet from a peer is
-/// checked, and shows what became of the packets of each device.
+/// to by the peer's public key (see via-wgpeer in ip-route(8)). wgvia sets for
+/// each device when nexthops choose the peer (its mode, off at first) and how
+/// the source address of a packet from a peer is checked (its filter), and
+/// shows what became of the packets of each device.
 ///
 /// A packet that is sent goes to the peer that its nexthop names. If the
 /// nexthop names none but has a gateway, the packet goes to the peer that the
