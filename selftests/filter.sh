@@ -187,6 +187,23 @@ throw()
 	check_source "$longer_addr" rx-wgpeer p2
 }
 
+# Where there has never been a rule, a throw route in the table local leads on to main.
+throw_without_rules()
+{
+	local filter
+
+	family 6
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub -6 route add throw "$longer" table local
+	check_send p2 hub "$longer_addr"
+	check_forge p2 hub hub "$hub_addr" "$longer_addr"
+	for filter in strict device; do
+		set_filter "$filter"
+		check_source "$longer_addr" rx-wgpeer p2
+	done
+	check ip_hub -6 route del throw "$longer" table local
+}
+
 # What wg-quick sets up for AllowedIPs = 0.0.0.0/0, ::/0
 wg_quick()
 {
@@ -216,8 +233,8 @@ wg_quick_endpoint()
 {
 	local f far=198.18.0.1
 
-	check ip -n "$ul" address add $far/32 dev lo
-	check in_hub wg set hub fwmark 51820 peer "${KEY[2]}" endpoint $far:51822
+	check ip -n "$ul" address add "$far/32" dev lo
+	check in_hub wg set hub fwmark 51820 peer "${KEY[2]}" endpoint "$far:51822"
 	check ip_hub route add default via 192.0.2.2 dev ul
 	for f in 4 6; do
 		check ip_hub "-$f" route add default dev hub via-wgpeer "${KEY[2]}" table 51820
@@ -234,7 +251,7 @@ wg_quick_endpoint()
 		"$(in_hub wg show hub endpoints | awk -v k="${KEY[2]}" '$1 == k { print $2 }')"
 	check in_hub wg set hub fwmark 0
 	add_peer 2
-	check ip -n "$ul" address del $far/32 dev lo
+	check ip -n "$ul" address del "$far/32" dev lo
 }
 
 # A route that rejects is not suppressed: there is no reply, whatever comes after.
@@ -383,6 +400,8 @@ none()
 	set_mode on
 }
 
+# The first, since the kernel does not forget that a namespace has had rules.
+test_add "IPv6: strict and device: a throw route without rules" throw_without_rules
 for f in 4 6; do
 	test_add "IPv$f: strict: all the ways to a peer" strict_ways $f
 	test_add "IPv$f: strict: the reply would leave elsewhere" strict_other_device $f
