@@ -140,7 +140,13 @@ pub(crate) fn device_set(request: &Request<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let dev = named_device(request, &rtnl)?;
     let device = registry::find_or_add(&dev)?;
-    device.set(mode, filter, &dev, &rtnl)
+    device.set(mode, filter, &dev, &rtnl).inspect_err(|&err| {
+        if err == EBUSY {
+            request
+                .extack()
+                .set(c"another module chooses the peers of this device");
+        }
+    })
 }
 
 /// Writes the bindings of a device from the cursor on.

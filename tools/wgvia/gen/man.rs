@@ -39,7 +39,8 @@ pub fn render(out: &mut dyn Write) -> io::Result<()> {
         &mut roff,
         "Each has this name in the output of show -j. Without -j, those that begin with tx are \
          the column of packets sent and those with rx the column of packets accepted; those with \
-         drop are the lines of packets that were dropped, in this order.",
+         drop are the lines of packets that were dropped, in this order. Sent is what the peer was \
+         found for: WireGuard may drop it after that, as when the peer has no endpoint.",
     );
     for (name, meaning) in cli::COUNTERS {
         roff.control("TP", ["24"]);
