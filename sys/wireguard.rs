@@ -54,7 +54,7 @@ pub(crate) struct Peer(NonNull<bindings::wg_peer>);
 
 // SAFETY: References to a peer may be put by any thread.
 unsafe impl Send for Peer {}
-// SAFETY: A shared reference only compares pointers.
+// SAFETY: There is nothing to be done with a shared reference.
 unsafe impl Sync for Peer {}
 
 impl Peer {
