@@ -392,6 +392,20 @@ def operations(lab):
     add("IPv6: add a route above another", neighbour, lambda: do.route(ADD, "fd00::/12", one))
     add("IPv6: add a route, the first of its table", lab.reset_table,
         lambda: do.route(ADD, "fd01::/32", one + attr(control.RTA_TABLE, u32(lab.table))))
+    def halved(do, number):
+        """A route of a table that has had 16 of them; a node of the trie is halved when the last
+        but two goes, and a half with both of them becomes a node."""
+        return do.route(None, f"10.2.{number}.0/24", one + attr(control.RTA_TABLE, u32(lab.table)))
+
+    def sixteen():
+        lab.reset_table()
+        table = attr(control.RTA_TABLE, u32(lab.table))
+        for number in range(16):
+            done(plain.route(ADD, f"10.2.{number}.0/24", one + table))
+        for number in range(2, 15):
+            done(halved(plain, number))
+
+    add("IPv4: delete a route, whose node becomes smaller", sixteen, lambda: halved(do, 15))
     add("IPv6: add a route from a source", reset(),
         lambda: do.route(ADD, PREFIX_SOURCE[0], one, source=PREFIX_SOURCE[1]))
     add("dump the nexthop objects",
