@@ -48,6 +48,8 @@ EXCEPT = {
         (1, "the second of two nodes, once the first has failed already"),
     ("fib6_nh_init", "pcpu_alloc_noprof"):
         (1, "fib_nh_common_init() wants per-CPU memory before, and there is none for either"),
+    ("nh_fill_node", "__kmalloc_noprof"):
+        (1, "the counts of a group; rtm_get_nexthop() has a WARN_ON() for what comes of it"),
     ("nh_res_table_upkeep", "__alloc_skb"):
         (1, "the notice of a bucket that moves later, from a work queue"),
 }

@@ -367,13 +367,6 @@ def operations(lab):
         add(f"{family}: replace a resilient nexthop group in use",
             reset(objects(plain, (ADD, 1, KEY1), (ADD, 2, KEY2), (ADD, 3, [1, 2])),
                   before(ADD, attr(control.RTA_NH_ID, u32(3)))), objects(do, (REPLACE, 3, [2])))
-        # nh_fill_node() says that there is no room when it can not ask for the counts.
-        add(f"{family}: get a nexthop group with its counts",
-            reset(objects(plain, (ADD, 1, KEY1), (ADD, 3, (1,)))),
-            lambda: do.send(do.route_socket, control.RTM_GETNEXTHOP, 0, bytes(8) +
-                            attr(control.NHA_ID, u32(3)) +
-                            attr(control.NHA_OP_FLAGS, u32(control.NHA_OP_FLAGS_ALL))),
-            errors=NO_BUFFERS | {errno.EMSGSIZE})
         add(f"{family}: add a route with a nexthop group",
             reset(objects(plain, (ADD, 1, KEY1), (ADD, 2, KEY2), (ADD, 3, (1, 2)))),
             route(ADD, attr(control.RTA_NH_ID, u32(3))))
