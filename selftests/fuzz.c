@@ -342,11 +342,17 @@ static const char *const names[KINDS] = {
 	"DEVICE_GET", "DEVICE_SET", "DEVICE_GET-dump", "BINDING_GET-dump", "other",
 };
 
-static unsigned long sent[KINDS], good[KINDS];
+struct tally {
+	unsigned long sent, succeeded;
+};
+
+/* Of those that are made here, and of copies of others: those would succeed anyway. */
+static struct tally made[KINDS], copies;
 
 enum protocol { ROUTE, WGVIA };
 
-static int fds[2];
+/* By protocol, and one for routes whose questions are checked strictly. */
+static int fds[2], strict_fd;
 static uint16_t wgvia;
 
 static struct nlmsghdr head_of_message(void)
@@ -720,19 +726,22 @@ static enum protocol make_again(const struct kept *kept, bool damaged)
 
 static bool succeeded, is_new;
 
-static void send_message(enum protocol protocol)
+static void send_message(int fd, enum protocol protocol)
 {
-	enum kind kind = kind_of(protocol);
-
 	cover_start();
-	if (send(fds[protocol], message, length, 0) < 0 && errno != ENOBUFS)
+	if (send(fd, message, length, 0) < 0 && errno != ENOBUFS)
 		die("send");
-	sent[kind]++;
-	succeeded = drain(fds[protocol], strstr(names[kind], "-dump"));
-	good[kind] += succeeded;
+	succeeded = drain(fd, strstr(names[kind_of(protocol)], "-dump"));
 	is_new = cover_end();
 	if (!cover)
 		is_new = kept_file && succeeded && has_new_shape(protocol);
+}
+
+static void replay_one(const struct kept *kept)
+{
+	enum protocol protocol = make_again(kept, false);
+
+	send_message(fds[protocol], protocol);
 }
 
 /* All of CORPUS, in its order, then KEPT. */
@@ -742,7 +751,7 @@ static void replay(const char *name, const char *kept_name)
 
 	load_corpus(name);
 	for (k = 0; k < corpus_len; k++) {
-		send_message(make_again(&corpus[k], false));
+		replay_one(&corpus[k]);
 		if (!succeeded)
 			printf("# message %u of the corpus fails\n", k + 1);
 		done += succeeded;
@@ -760,7 +769,7 @@ static void replay(const char *name, const char *kept_name)
 	loaded = corpus_len;
 	corpus_len = k;
 	for (; k < loaded; k++) {
-		send_message(make_again(&corpus[k], false));
+		replay_one(&corpus[k]);
 		if (is_new || !cover)
 			corpus[corpus_len++] = corpus[k];
 	}
@@ -771,10 +780,14 @@ static void fuzz(unsigned long count)
 	unsigned long i;
 
 	for (i = 0; i < count; i++) {
-		enum protocol protocol = corpus_len && one_in(3) ?
-			make_again(&corpus[below(corpus_len)], true) : make();
+		bool copy = corpus_len && one_in(3);
+		enum protocol protocol = copy ? make_again(&corpus[below(corpus_len)], true) : make();
+		bool strict = protocol == ROUTE && one_in(2);
+		struct tally *tally = copy ? &copies : &made[kind_of(protocol)];
 
-		send_message(protocol);
+		send_message(strict ? strict_fd : fds[protocol], protocol);
+		tally->sent++;
+		tally->succeeded += succeeded;
 		if (!is_new)
 			continue;
 		keep(protocol);
@@ -794,6 +807,9 @@ int main(int argc, char **argv)
 	seed(argv[2]);
 	fds[ROUTE] = open_netlink(NETLINK_ROUTE);
 	fds[WGVIA] = open_netlink(NETLINK_GENERIC);
+	strict_fd = open_netlink(NETLINK_ROUTE);
+	if (setsockopt(strict_fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){ 1 }, sizeof(int)))
+		die("NETLINK_GET_STRICT_CHK");
 	wgvia = family_id(fds[WGVIA]);
 	devices[0] = if_nametoindex(argv[3]);
 	devices[1] = if_nametoindex(argv[4]);
@@ -807,6 +823,8 @@ int main(int argc, char **argv)
 	if (cover)
 		printf("# coverage: %lu places, %u messages kept\n", places, corpus_len);
 	for (kind = 0; kind < KINDS; kind++)
-		printf("# %s: %lu sent, %lu succeeded\n", names[kind], sent[kind], good[kind]);
+		printf("# %s: %lu sent, %lu succeeded\n", names[kind], made[kind].sent,
+		       made[kind].succeeded);
+	printf("# copies: %lu sent, %lu succeeded\n", copies.sent, copies.succeeded);
 	return 0;
 }
