@@ -236,7 +236,7 @@ pub(crate) enum SourceCheck {
 }
 
 /// What decides for a device in place of its AllowedIPs.
-pub(crate) trait PeerHook: Send + Sync {
+pub(crate) trait PeerHook: Send + Sync + 'static {
     /// Chooses the peer that `packet` goes to.
     fn select_peer(&self, dev: &WgDevice<'_>, packet: &Packet<'_>) -> Selection;
 
@@ -255,6 +255,15 @@ pub(crate) trait PeerHook: Send + Sync {
     fn peer_removed(&self, key: &PublicKey);
 }
 
+/// `enum wg_hook_verdict`, as the operations of a hook return it.
+mod verdict {
+    use super::*;
+
+    pub(super) const PASS: c_int = bindings::wg_hook_verdict_WG_HOOK_PASS as c_int;
+    pub(super) const ACCEPT: c_int = bindings::wg_hook_verdict_WG_HOOK_ACCEPT as c_int;
+    pub(super) const DROP: c_int = bindings::wg_hook_verdict_WG_HOOK_DROP as c_int;
+}
+
 /// What WireGuard gets a pointer to. Every packet reads it, so it shares its cache line with nothing
 /// that others write to.
 #[repr(C, align(64))]
@@ -264,6 +273,8 @@ struct Hook<T: PeerHook> {
 }
 
 impl<T: PeerHook> Hook<T> {
+    // What a packet meets returns a verdict as a plain number: with CONFIG_CFI, bindgen's name for a
+    // C enum is another type than the enum.
     const OPS: bindings::wg_hook_ops = bindings::wg_hook_ops {
         select_peer: Some(Self::select_peer),
         check_source: Some(Self::check_source),
@@ -289,7 +300,7 @@ impl<T: PeerHook> Hook<T> {
         dev: *mut bindings::net_device,
         skb: *mut bindings::sk_buff,
         peer: *mut *mut bindings::wg_peer,
-    ) -> bindings::wg_hook_verdict {
+    ) -> c_int {
         // SAFETY: `wg_xmit()` is called with BH disabled and calls this under RCU, keeps the device
         // and the hook alive, and has checked that the packet has the header that its protocol says.
         let (path, target, dev) = unsafe {
@@ -301,17 +312,17 @@ impl<T: PeerHook> Hook<T> {
         };
         // SAFETY: As above.
         let Some(packet) = (unsafe { Packet::from_raw(skb, &path) }) else {
-            return bindings::wg_hook_verdict_WG_HOOK_PASS;
+            return verdict::PASS;
         };
         // INVARIANT: Only WireGuard devices call this.
         match target.select_peer(&WgDevice(dev), &packet) {
-            Selection::Pass => bindings::wg_hook_verdict_WG_HOOK_PASS,
+            Selection::Pass => verdict::PASS,
             Selection::Peer(selected) => {
                 // SAFETY: `peer` is where the caller wants the reference.
                 unsafe { peer.write(selected.into_raw().as_ptr()) };
-                bindings::wg_hook_verdict_WG_HOOK_ACCEPT
+                verdict::ACCEPT
             }
-            Selection::Drop => bindings::wg_hook_verdict_WG_HOOK_DROP,
+            Selection::Drop => verdict::DROP,
         }
     }
 
@@ -325,7 +336,7 @@ impl<T: PeerHook> Hook<T> {
         dev: *mut bindings::net_device,
         skb: *mut bindings::sk_buff,
         peer: *mut bindings::wg_peer,
-    ) -> bindings::wg_hook_verdict {
+    ) -> c_int {
         // SAFETY: NAPI polls with BH disabled; `wg_packet_consume_data_done()` calls this under RCU,
         // keeps the device and the hook alive, and has checked the packet's header.
         let (path, target, dev) = unsafe {
@@ -338,14 +349,14 @@ impl<T: PeerHook> Hook<T> {
         // SAFETY: As above.
         let packet = unsafe { Packet::from_raw(skb, &path) };
         let (Some(packet), Some(peer)) = (packet, NonNull::new(peer)) else {
-            return bindings::wg_hook_verdict_WG_HOOK_PASS;
+            return verdict::PASS;
         };
         // INVARIANT: The caller has a reference to the peer, and only WireGuard devices call this.
         let from = PeerRef(peer, PhantomData);
         match target.check_source(&WgDevice(dev), &packet, from) {
-            SourceCheck::Pass => bindings::wg_hook_verdict_WG_HOOK_PASS,
-            SourceCheck::Accept => bindings::wg_hook_verdict_WG_HOOK_ACCEPT,
-            SourceCheck::Drop => bindings::wg_hook_verdict_WG_HOOK_DROP,
+            SourceCheck::Pass => verdict::PASS,
+            SourceCheck::Accept => verdict::ACCEPT,
+            SourceCheck::Drop => verdict::DROP,
         }
     }
 
@@ -401,6 +412,7 @@ impl<T: PeerHook> Hook<T> {
 ///
 /// `hook` came from a `KBox`, is valid and attached to `dev`, and is not given back to the `KBox`
 /// before it is detached.
+#[must_use = "has to be detached"]
 pub(crate) struct Attachment<T: PeerHook> {
     /// Of a [`KBox`] that this object owns, in the form in which WireGuard has it too.
     hook: NonNull<Hook<T>>,
@@ -413,15 +425,9 @@ unsafe impl<T: PeerHook> Send for Attachment<T> {}
 impl<T: PeerHook> Attachment<T> {
     /// Lets `target` decide for `dev` from now on; fails with `EBUSY` if something else does.
     pub(crate) fn new(target: Arc<T>, dev: &WgDevice<'_>, _: &Rtnl) -> Result<Self> {
-        let hook = KBox::new(
-            Hook {
-                raw: bindings::wg_hook {
-                    ops: &Hook::<T>::OPS,
-                },
-                target,
-            },
-            GFP_KERNEL,
-        )?;
+        let ops: &'static bindings::wg_hook_ops = &Hook::<T>::OPS;
+        let raw = bindings::wg_hook { ops };
+        let hook = KBox::new(Hook { raw, target }, GFP_KERNEL)?;
         // WireGuard gets a pointer to all of the hook, not only to its first member.
         let hook = KBox::into_raw(hook);
         // SAFETY: A WireGuard device by its type invariants, and RTNL is held. The hook, which
