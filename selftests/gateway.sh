@@ -16,8 +16,8 @@ MODE=on
 kind()
 {
 	case $1 in
-	4*) prefix=10.2.0.0/16 addr=10.2.0.1 hub_addr=10.0.0.254 ;;
-	6*) prefix=fd02::/48 addr=fd02::1 hub_addr=fd00::fe ;;
+	4*) prefix=10.2.0.0/16 addr=10.2.0.1 hub_addr=10.0.0.254 nobodys=198.51.100.1 ;;
+	6*) prefix=fd02::/48 addr=fd02::1 hub_addr=fd00::fe nobodys=2001:db8::1 ;;
 	esac
 	case $1 in
 	4)
@@ -159,12 +159,29 @@ on_link()
 	check ip_hub route add "$prefix" dev hub
 	check_both_ways onlink 1
 	check ip_hub "-$1" route add default dev hub
-	nobodys=198.51.100.1
-	[[ $1 == 4 ]] || nobodys=2001:db8::1
 	count_from_now
 	check_send ENOKEY hub "$nobodys"
 	check_forge dropped p1 wg0 "$nobodys" "$hub_addr"
 	check_counters tx-drop-onlink=1 rx-drop-peer=1
+}
+
+# Who sends may name the next hop itself, apart from where the packet is to go in
+# the end: that next hop is a gateway, whatever the destination.
+named_by_sender()
+{
+	kind "$1"
+	check ip_hub route add "$prefix" dev hub
+	count_from_now
+	check_raw p2 hub "$gateway" "$hub_addr" "$addr"
+	check_raw p2 hub "$gateway" "$hub_addr" "$nobodys"
+	check_counters tx-gateway-allowedips=2
+	count_from_now
+	check_raw p1 hub "$addr" "$hub_addr" "$addr"
+	check_counters tx-onlink=1
+	check ip_hub route add "$host" dev hub via-wgpeer "${KEY[3]}"
+	count_from_now
+	check_raw p3 hub "$gateway" "$hub_addr" "$addr"
+	check_counters tx-wgpeer=1
 }
 
 for k in 4 6 6ll 46 46ll; do
@@ -185,6 +202,8 @@ for k in 4 6 6ll 46 46ll; do
 done
 test_add "IPv4: on-link" on_link 4
 test_add "IPv6: on-link" on_link 6
+test_add "IPv4: the sender names the next hop" named_by_sender 4
+test_add "IPv6: the sender names the next hop" named_by_sender 6
 
 setup_hub 3
 set_mode $MODE

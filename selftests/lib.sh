@@ -528,7 +528,7 @@ check_send()
 	check_eq "datagram sent by ${1} to ${*:2}" "$expected" "$REPLY"
 }
 
-# check_forge EXPECTED NAME DEV SRC DST [FRAGMENT] [tos=N]: what becomes of a packet made by hand
+# check_forge EXPECTED NAME DEV SRC DST [FRAGMENT] [tos=N] [uid=N]: what becomes of a packet made by hand
 check_forge()
 {
 	local expected=$1
@@ -536,6 +536,16 @@ check_forge()
 
 	forge "$@"
 	check_eq "packet sent by $1 through $2, from $3 to $4${5:+ (${*:5})}" "$expected" "$REPLY"
+}
+
+# check_raw EXPECTED NAME NEXTHOP SRC DST: what becomes of one that is to go by way of NEXTHOP
+check_raw()
+{
+	local expected=$1
+	shift
+
+	packets raw "$@"
+	check_eq "packet sent by $1 by way of $2, from $3 to $4" "$expected" "$REPLY"
 }
 
 # check_deliver EXPECTED NAME DEV SRC DST: what the hub's stack makes of a packet made by hand

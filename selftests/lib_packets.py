@@ -11,9 +11,11 @@ of its output the answer:
     open SOCKET NAME DST [OPTION]...  a UDP socket that is kept
     again SOCKET                      a datagram from that socket
     close SOCKET
-    forge NAME DEV SRC DST [FRAGMENT] [tos=NUMBER]
+    forge NAME DEV SRC DST [FRAGMENT] [tos=NUMBER] [uid=NUMBER]
                                       a packet made by hand, from a packet socket,
                                       which knows neither addresses nor routes
+    raw NAME NEXTHOP SRC DST          a packet made by hand, from a raw socket, which
+                                      is told to send it by way of NEXTHOP
     deliver NAME DEV SRC DST          forge, and what the stack of HUB makes of the packet
     spread COUNT NAME DST [OPTION]... COUNT datagrams, each of another socket
     large COUNT NAME DST [OPTION]...  COUNT datagrams, sent as one packet (GSO)
@@ -378,19 +380,34 @@ class Packets:
         return "closed"
 
     def forge(self, name, dev, src, dst, *options):
-        tos = next((int(option[4:], 0) for option in options if option.startswith("tos=")), 0)
         fragment = next((option for option in options if "=" not in option), None)
+        options = dict(option.split("=", 1) for option in options if "=" in option)
         src, dst = ipaddress.ip_address(src), ipaddress.ip_address(dst)
         payload = self.payload()
         protocol = ETH_P_IPV6 if src.version == 6 else ETH_P_IP
         with self.inside(name):
             sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        # Whose socket it is: another user could not have made it.
+        os.fchown(sock.fileno(), int(options.get("uid", 0)), -1)
+        # An address of nobody, for Ethernet; WireGuard has none.
+        return self.launch(sock, forged(src, dst, payload, fragment,
+                                        tos=int(options.get("tos", "0"), 0)),
+                           (dev, protocol, 0, 0, b"\2\0\0\0\0\0"), payload)
+
+    def raw(self, name, nexthop, src, dst):
+        src, dst = ipaddress.ip_address(src), ipaddress.ip_address(dst)
+        payload = self.payload()
+        with self.inside(name):
+            sock = socket.socket(socket.AF_INET6 if src.version == 6 else socket.AF_INET,
+                                 socket.SOCK_RAW, socket.IPPROTO_RAW)
+        return self.launch(sock, forged(src, dst, payload), (nexthop, 0), payload)
+
+    def launch(self, sock, packet, address, payload):
+        """Send a packet made by hand."""
         with sock:
             before = self.errors()
             try:
-                # An address of nobody, for Ethernet; WireGuard has none.
-                sock.sendto(forged(src, dst, payload, fragment, tos=tos),
-                            (dev, protocol, 0, 0, b"\2\0\0\0\0\0"))
+                sock.sendto(packet, address)
             except OSError as err:
                 return errno.errorcode[err.errno]
             return self.fate(payload, before)
@@ -441,7 +458,8 @@ class Packets:
 
     def command(self, verb, *args):
         commands = {"send": self.send, "open": self.open, "again": self.again,
-                    "close": self.close, "forge": self.forge, "spread": self.spread,
+                    "close": self.close, "forge": self.forge, "raw": self.raw,
+                    "spread": self.spread,
                     "large": self.large, "deliver": self.deliver, "watch": self.watch,
                     "first": self.first, "watched": self.watched}
         self.received(b"")

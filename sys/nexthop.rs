@@ -25,6 +25,16 @@ pub(super) fn is_advertised(flags: u32) -> bool {
     flags & bindings::RTF_ADDRCONF != 0
 }
 
+/// The gateway of a dst without one. Who routes a packet may have named another next hop on the link
+/// than its destination (`FLOWI_FLAG_KNOWN_NH`: raw sockets, `dup to` of nftables, IPVS): the dst is
+/// made for `address` then. It mostly is the destination itself.
+fn named_by_sender(
+    address: Option<IpAddr>,
+    destination: impl FnOnce() -> IpAddr,
+) -> Option<IpAddr> {
+    address.filter(|address| *address != destination())
+}
+
 /// A nexthop, as a dst or the FIB has it.
 #[derive(Clone, Copy)]
 pub(crate) struct Nexthop<'p> {
@@ -43,30 +53,37 @@ impl<'p> Nexthop<'p> {
         self.gateway
     }
 
-    /// Reads it from an IPv4 dst; [`None`] if that leads where an ICMP redirect says, and not where
-    /// the FIB does.
+    /// Reads it from an IPv4 dst of a packet to `destination`; [`None`] if that leads where an ICMP
+    /// redirect says, and not where the FIB does.
     ///
     /// # Safety
     ///
     /// `dst` is part of a `struct rtable`, valid for `'p` in an RCU read-side critical section.
-    pub(super) unsafe fn from_dst4(dst: *const bindings::dst_entry) -> Option<Self> {
+    pub(super) unsafe fn from_dst4(
+        dst: *const bindings::dst_entry,
+        destination: impl FnOnce() -> IpAddr,
+    ) -> Option<Self> {
         // SAFETY: The caller promises that this is an rtable, and its state does not change. A
         // redirect may change its gateway meanwhile (update_or_create_fnhe() in net/ipv4/route.c):
         // each member is then the old one or the new, and any bits are an address.
         let (nexthop, flags) = unsafe {
             let rt = bindings::wgvia_dst_rtable(dst);
             let gateway = &raw const (*rt).__bindgen_anon_1;
+            let gateway = match u32::from((&raw const (*rt).rt_gw_family).read_volatile()) {
+                bindings::AF_INET => Some(addr::from_be32(
+                    (&raw const (*gateway).rt_gw4).read_volatile(),
+                )),
+                bindings::AF_INET6 => Some(addr::from_in6(
+                    (&raw const (*gateway).rt_gw6).read_volatile(),
+                )),
+                _ => None,
+            };
             let nexthop = Self {
                 binding: lwtunnel::binding((*dst).lwtstate),
-                gateway: match u32::from((&raw const (*rt).rt_gw_family).read_volatile()) {
-                    _ if (&raw const (*rt).rt_uses_gateway).read_volatile() == 0 => None,
-                    bindings::AF_INET => Some(addr::from_be32(
-                        (&raw const (*gateway).rt_gw4).read_volatile(),
-                    )),
-                    bindings::AF_INET6 => Some(addr::from_in6(
-                        (&raw const (*gateway).rt_gw6).read_volatile(),
-                    )),
-                    _ => None,
+                gateway: if (&raw const (*rt).rt_uses_gateway).read_volatile() != 0 {
+                    gateway
+                } else {
+                    named_by_sender(gateway, destination)
                 },
             };
             // Last: the kernel sets the flag before it changes the gateway.
@@ -75,22 +92,31 @@ impl<'p> Nexthop<'p> {
         nexthop.unless_redirected(flags & bindings::RTCF_REDIRECTED != 0)
     }
 
-    /// Reads it from an IPv6 dst; [`None`] if that leads where an ICMPv6 redirect says, and not
-    /// where the FIB does.
+    /// Reads it from an IPv6 dst of a packet to `destination`; [`None`] if that leads where an
+    /// ICMPv6 redirect says, and not where the FIB does.
     ///
     /// # Safety
     ///
     /// `dst` is part of a `struct rt6_info`, valid for `'p` in an RCU read-side critical section.
-    pub(super) unsafe fn from_dst6(dst: *const bindings::dst_entry) -> Option<Self> {
-        // SAFETY: The caller promises that this is an rt6_info; its state and gateway do not
-        // change, and of its flags only others than these.
+    pub(super) unsafe fn from_dst6(
+        dst: *const bindings::dst_entry,
+        destination: impl FnOnce() -> IpAddr,
+    ) -> Option<Self> {
+        // SAFETY: The caller promises that this is an rt6_info; its state, gateway and destination
+        // do not change, and of its flags only others than these.
         let (nexthop, flags) = unsafe {
             let rt = bindings::wgvia_dst_rt6_info(dst);
             let flags = (&raw const (*rt).rt6i_flags).read_volatile();
             let nexthop = Self {
                 binding: lwtunnel::binding((*dst).lwtstate),
-                gateway: (flags & bindings::RTF_GATEWAY != 0 && !is_advertised(flags))
-                    .then(|| addr::from_in6((*rt).rt6i_gateway)),
+                // As for rt6_nexthop()
+                gateway: if flags & bindings::RTF_GATEWAY != 0 {
+                    (!is_advertised(flags)).then(|| addr::from_in6((*rt).rt6i_gateway))
+                } else if flags & bindings::RTF_CACHE != 0 {
+                    named_by_sender(Some(addr::from_in6((*rt).rt6i_dst.addr)), destination)
+                } else {
+                    None
+                },
             };
             (nexthop, flags)
         };

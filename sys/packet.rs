@@ -155,9 +155,13 @@ impl<'p> Packet<'p> {
         let family = unsafe { (*(*dst).ops).family };
         match (u32::from(family), self.protocol) {
             // SAFETY: The family says that it is an IPv4 dst; see above for its lifetime.
-            (bindings::AF_INET, Protocol::V4) => unsafe { Nexthop::from_dst4(dst) },
+            (bindings::AF_INET, Protocol::V4) => unsafe {
+                Nexthop::from_dst4(dst, || self.destination())
+            },
             // SAFETY: The family says that it is an IPv6 dst; see above for its lifetime.
-            (bindings::AF_INET6, Protocol::V6) => unsafe { Nexthop::from_dst6(dst) },
+            (bindings::AF_INET6, Protocol::V6) => unsafe {
+                Nexthop::from_dst6(dst, || self.destination())
+            },
             _ => None,
         }
     }
