@@ -3,8 +3,9 @@
 """What a peer can say about routes, sent from the namespace that this runs in.
 
     lib_icmp.py advertise SRC DST DEV      a router advertisement, of high preference
-    lib_icmp.py redirect SRC DST DEV FLOW TARGET
-                                           packets to FLOW should go to TARGET
+    lib_icmp.py redirect SRC DST DEV FLOW TARGET [PORT]
+                                           packets to FLOW should go to TARGET: those of
+                                           everybody, or (IPv4) of the UDP socket with PORT
 """
 
 import ipaddress
@@ -12,7 +13,7 @@ import socket
 import struct
 import sys
 
-from lib_packets import checksum
+from lib_packets import PORT, checksum
 
 ICMP_REDIRECT, ICMP_REDIR_HOST = 5, 1
 ROUTER_ADVERTISEMENT, ICMPV6_REDIRECT = 134, 137
@@ -23,21 +24,25 @@ def advertisement():
     return struct.pack("!BBHBBHII", ROUTER_ADVERTISEMENT, 0, 0, 64, HIGH_PREFERENCE, 1800, 0, 0)
 
 
-def redirect(receiver, flow, target):
+def redirect(receiver, flow, target, port=None):
     if receiver.version == 6:
         return struct.pack("!BBHI16s16s", ICMPV6_REDIRECT, 0, 0, 0, target.packed, flow.packed)
     # The packet that it is about: an echo reply, since for other packets the receiver
     # looks whether it has a socket.
-    about = struct.pack("!BBHHHBBH4s4sQ", 0x45, 0, 28, 0, 0, 64, socket.IPPROTO_ICMP, 0,
-                        receiver.packed, flow.packed, 0)
+    protocol, header = socket.IPPROTO_ICMP, bytes(8)
+    if port:
+        protocol, header = socket.IPPROTO_UDP, struct.pack("!HHHH", port, PORT, 8, 0)
+    about = struct.pack("!BBHHHBBH4s4s8s", 0x45, 0, 28, 0, 0, 64, protocol, 0,
+                        receiver.packed, flow.packed, header)
     message = struct.pack("!BBH4s", ICMP_REDIRECT, ICMP_REDIR_HOST, 0, target.packed) + about
     return message[:2] + struct.pack("!H", checksum(message)) + message[4:]
 
 
 def main():
     kind, src, dst, dev, *about = sys.argv[1:]
+    port = [int(about.pop())] if len(about) == 3 else []
     src, dst, *about = map(ipaddress.ip_address, (src, dst, *about))
-    message = advertisement() if kind == "advertise" else redirect(dst, *about)
+    message = advertisement() if kind == "advertise" else redirect(dst, *about, *port)
     if dst.version == 6:
         # The kernel fills in the checksum.
         with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:

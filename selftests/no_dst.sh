@@ -120,6 +120,18 @@ packet_socket_rules()
 	check_forge p2 hub hub "$hub_addr" "$addr"
 }
 
+# Rules for users are for those whose socket it is.
+packet_socket_users()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check ip_hub "-$f" rule add uidrange 4747-4747 table 100 pref 100 proto boot
+	check_forge p3 hub hub "$hub_addr" "$addr" uid=4747
+	check_forge p2 hub hub "$hub_addr" "$addr" uid=4746
+	check_forge p2 hub hub "$hub_addr" "$addr"
+}
+
 # The DSCP counts in rules, and for IPv4 in routes; the other two bits (ECN) do not.
 packet_socket_dscp()
 {
@@ -513,6 +525,7 @@ for f in 4 6; do
 	test_add "IPv$f: packet socket: mode off" packet_socket_off $f
 	test_add "IPv$f: packet socket: rules for the source" packet_socket_rules $f
 	test_add "IPv$f: packet socket: rules for the DSCP" packet_socket_dscp $f
+	test_add "IPv$f: packet socket: rules for users" packet_socket_users $f
 	test_add "IPv$f: packet socket: the first nexthop of several" multipath $f
 	test_add "IPv$f: packet socket: the first nexthop of several on the device" multipath_devices $f
 	test_add "IPv$f: tc redirect: every way to a peer" redirect $f

@@ -77,13 +77,16 @@ filter()
 	for_user 1 check_source "$addr" rx-wgpeer p2
 }
 
+# Whose socket it is.
 packet_socket()
 {
 	family "$1"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
-	for_user 0 check_forge p3 hub hub "$hub_addr" "$addr"
-	for_user 1 check_forge p2 hub hub "$hub_addr" "$addr"
+	for_user 1 check_forge p3 hub hub "$hub_addr" "$addr"
+	for_user 0 check_forge p2 hub hub "$hub_addr" "$addr"
+	for_user 0 check_forge p3 hub hub "$hub_addr" "$addr" uid="$OWNER"
+	for_user 1 check_forge p2 hub hub "$hub_addr" "$addr" uid="$OWNER"
 }
 
 # The packet itself is root's.

@@ -10,6 +10,12 @@ source "$(dirname "$0")/lib.sh"
 
 MODE=on
 
+test_reset()
+{
+	reset_hub
+	ip_hub rule flush proto boot
+}
+
 icmp()
 {
 	local peer=$1
@@ -71,6 +77,30 @@ redirect()
 	check_counters tx-gateway-allowedips=1 rx-gateway-allowedips=1 rx-drop-peer=1
 }
 
+is_redirected_for()
+{
+	[[ $(ip_hub route get "$2" uid "$1" ipproto udp sport 4700 dport 4747) == *"via $3 "* ]]
+}
+
+# Nor does it take a flow out of the table that a rule puts its user in.
+redirect_of_user()
+{
+	check ip_hub rule add uidrange 4747-4747 table 100 pref 100 proto boot
+	check ip_hub route add 10.1.0.0/16 via 10.0.0.2 dev hub table 100
+	check ip_hub route add 10.1.0.0/16 via 10.0.0.3 dev hub
+	packets open s hub 10.1.0.1 sport=4700 uid=4747
+	packets again s
+	check_eq "sent by the user" p2 "$REPLY"
+	icmp 2 redirect 10.0.0.2 10.0.0.254 wg0 10.1.0.1 10.0.0.1 4700
+	busywait is_redirected_for 4747 10.1.0.1 10.0.0.1 || fail "the redirect is not believed"
+	count_from_now
+	packets again s
+	check_eq "sent by the user, after the redirect" p2 "$REPLY"
+	check_counters tx-gateway-allowedips=1
+	check_send p3 hub 10.1.0.1
+	packets close s
+}
+
 is_on_link() { [[ $(ip_hub route get "$1") != *" via "* ]]; }
 
 # The same, but that the destination itself is on the link: AllowedIPs know nothing of it.
@@ -101,6 +131,7 @@ test_add "IPv4: a redirect changes no peer" \
 	redirect 10.1.0.0/16 10.0.0.2 10.1.0.1 10.0.0.254 10.0.0.2 10.0.0.3
 test_add "IPv6: a redirect changes no peer" \
 	redirect 2001:db8:9::/48 fe80::2 2001:db8:9::1 fd00::fe fe80::2 fe80::3
+test_add "IPv4: a redirect changes no peer of a rule for users" redirect_of_user
 test_add "IPv6: a redirect to the link changes no peer" redirect_to_link
 test_add "IPv6: a redirect of a route with a key changes no peer" redirect_of_key
 

@@ -86,6 +86,14 @@ static inline u32 wgvia_skb_mark(const struct sk_buff *skb)
 	return skb->mark;
 }
 
+/* Of the socket that sent the packet, else of the owner of the namespace, as for
+ * ip_route_me_harder()
+ */
+static inline kuid_t wgvia_skb_uid(struct net *net, const struct sk_buff *skb)
+{
+	return sock_net_uid(net, skb_to_full_sk(skb));
+}
+
 /* How many packets this one stands for, as bstats_update() counts */
 static inline u32 wgvia_skb_segs(const struct sk_buff *skb)
 {

@@ -51,7 +51,7 @@ enum Direction {
 }
 
 impl<'a> Flow<'a> {
-    /// Where on `dev` would `packet` go? With its mark, DSCP, source and ports.
+    /// Where on `dev` would `packet` go? With its mark, DSCP, source, ports and user.
     pub(crate) fn of(packet: &'a Packet<'a>, dev: &'a NetDevice) -> Self {
         Self {
             dev,
@@ -118,8 +118,16 @@ impl<'a> Flow<'a> {
                 0
             },
             flowic_mark: self.packet.map_or(0, |(packet, _)| packet.mark()),
-            // SAFETY: As above; no socket means the owner of the namespace.
-            flowic_uid: unsafe { bindings::sock_net_uid(bindings::dev_net_rcu(dev), ptr::null()) },
+            // SAFETY: As above, and a packet is valid; no socket means the owner of the namespace.
+            flowic_uid: unsafe {
+                let net = bindings::dev_net_rcu(dev);
+                match self.packet {
+                    Some((packet, Direction::Forward)) => {
+                        bindings::wgvia_skb_uid(net, packet.as_ptr())
+                    }
+                    _ => bindings::sock_net_uid(net, ptr::null()),
+                }
+            },
             ..Default::default()
         }
     }
