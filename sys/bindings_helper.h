@@ -241,14 +241,23 @@ static inline struct net_device *wgvia_device_from_index(struct net *net,
 	return xa_find(&net->dev_by_index, &index, ULONG_MAX, XA_PRESENT);
 }
 
-static inline void wgvia_dev_hold(struct net_device *dev)
+static inline struct net_device *
+wgvia_netdev_get_by_index(struct net *net, int ifindex,
+			  netdevice_tracker *tracker)
 {
-	dev_hold(dev);
+	return netdev_get_by_index(net, ifindex, tracker, GFP_KERNEL);
 }
 
-static inline void wgvia_dev_put(struct net_device *dev)
+static inline void wgvia_netdev_hold(struct net_device *dev,
+				     netdevice_tracker *tracker)
 {
-	dev_put(dev);
+	netdev_hold(dev, tracker, GFP_KERNEL);
+}
+
+static inline void wgvia_netdev_put(struct net_device *dev,
+				    netdevice_tracker *tracker)
+{
+	netdev_put(dev, tracker);
 }
 
 static inline u32 wgvia_callback_portid(const struct netlink_callback *cb)

@@ -10,6 +10,7 @@ use super::{
 };
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ops::Deref,
     ptr::NonNull, //
 };
@@ -74,15 +75,20 @@ impl<'a> Net<'a> {
     }
 
     /// The device of an index, with a reference that keeps its memory but not its registration.
+    /// Process context.
     pub(super) fn get_device(self, ifindex: u32) -> Option<NetDeviceRef> {
+        let mut tracker = Tracker::zeroed();
         // SAFETY: The namespace is valid by the type invariants.
-        let dev = unsafe { bindings::dev_get_by_index(self.as_ptr(), ifindex as i32) };
-        // INVARIANT: `dev_get_by_index()` took the reference.
-        NonNull::new(dev.cast::<NetDevice>()).map(NetDeviceRef)
+        let dev = unsafe {
+            bindings::wgvia_netdev_get_by_index(self.as_ptr(), ifindex as i32, tracker.as_mut_ptr())
+        };
+        // INVARIANT: It comes with the reference.
+        NonNull::new(dev.cast::<NetDevice>()).map(|dev| NetDeviceRef { dev, tracker })
     }
 }
 
-/// What tells devices apart, also after they are gone: no two live devices have the same.
+/// What tells devices apart while they live. A device that is gone has its place in memory given to
+/// another: who keeps one forgets it at `NETDEV_UNREGISTER`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NetDeviceId(usize);
 
@@ -131,35 +137,47 @@ impl NetDevice {
         unsafe { bindings::wgvia_netdev_is_registered(self.as_ptr()) }
     }
 
-    /// A counted reference to it.
+    /// A counted reference to it. Process context.
     pub(super) fn get(&self) -> NetDeviceRef {
+        let mut tracker = Tracker::zeroed();
         // SAFETY: Valid by the type invariants.
-        unsafe { bindings::wgvia_dev_hold(self.as_ptr()) };
+        unsafe { bindings::wgvia_netdev_hold(self.as_ptr(), tracker.as_mut_ptr()) };
         // INVARIANT: The reference was just taken.
-        NetDeviceRef(NonNull::from(self))
+        NetDeviceRef {
+            dev: NonNull::from(self),
+            tracker,
+        }
     }
 }
+
+/// What `CONFIG_NET_DEV_REFCNT_TRACKER` knows a reference by; nothing without it.
+type Tracker = MaybeUninit<bindings::netdevice_tracker>;
 
 /// A counted reference to a device, which keeps its memory but not its registration.
 ///
 /// # Invariants
 ///
-/// The pointer is valid, and this object owns a reference to it.
-pub(super) struct NetDeviceRef(NonNull<NetDevice>);
+/// The pointer is valid, and this object owns a reference to it, with its tracker.
+pub(super) struct NetDeviceRef {
+    dev: NonNull<NetDevice>,
+    tracker: Tracker,
+}
 
 impl Deref for NetDeviceRef {
     type Target = NetDevice;
 
     fn deref(&self) -> &NetDevice {
         // SAFETY: Valid by the type invariants.
-        unsafe { self.0.as_ref() }
+        unsafe { self.dev.as_ref() }
     }
 }
 
 impl Drop for NetDeviceRef {
     fn drop(&mut self) {
         // SAFETY: The reference is owned by the type invariants.
-        unsafe { bindings::wgvia_dev_put(self.0.as_ptr().cast()) };
+        unsafe {
+            bindings::wgvia_netdev_put(self.dev.as_ptr().cast(), self.tracker.as_mut_ptr());
+        }
     }
 }
 
