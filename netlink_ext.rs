@@ -100,13 +100,10 @@ fn put_device(message: &mut Message<'_>, dev: &NetDevice, rtnl: &Rtnl) -> Result
 }
 
 /// device-get.
-pub(crate) fn device_get(
-    request: &Request<'_>,
-    reply: impl FnOnce(&mut dyn FnMut(&mut Message<'_>) -> Result) -> Result,
-) -> Result {
+pub(crate) fn device_get(request: &Request<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let dev = named_device(request, &rtnl)?;
-    reply(&mut |message| put_device(message, dev.netdev(), &rtnl))
+    request.reply(|message| put_device(message, dev.netdev(), &rtnl))
 }
 
 /// device-get as a dump: every WireGuard device of the network namespace.

@@ -56,6 +56,7 @@ fn has(policy: &[bindings::nla_policy], attr: u32, kind: u32) -> bool {
 /// that are there have passed it.
 pub(crate) struct Request<'a> {
     info: *const bindings::genl_info,
+    command: u32,
     policy: &'static [bindings::nla_policy],
     _info: PhantomData<&'a ()>,
 }
@@ -69,6 +70,7 @@ impl<'a> Request<'a> {
         // INVARIANT: The caller promises it.
         Self {
             info,
+            command,
             policy: policy(command, capability),
             _info: PhantomData,
         }
@@ -112,6 +114,48 @@ impl<'a> Request<'a> {
     pub(crate) fn extack(&self) -> ExtAck<'_> {
         // SAFETY: Valid by the type invariants, for the time of the request.
         unsafe { ExtAck::from_ptr((*self.info).extack) }
+    }
+
+    /// Sends the reply that `fill` writes. Fails with `ENOMEM`, with `EMSGSIZE` if there is no room
+    /// for it, or with what `fill` does.
+    pub(crate) fn reply(&self, fill: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
+        // SAFETY: Allocates.
+        let skb = unsafe { bindings::wgvia_genlmsg_new() };
+        if skb.is_null() {
+            return Err(ENOMEM);
+        }
+        // SAFETY: The message is new, the request valid by the type invariants and the family
+        // static.
+        let header = unsafe {
+            bindings::wgvia_genlmsg_put_reply(
+                skb,
+                self.info.cast_mut(),
+                &raw const bindings::wgvia_nl_family,
+                self.command as u8,
+            )
+        };
+        let result = if header.is_null() {
+            Err(EMSGSIZE)
+        } else {
+            // INVARIANT: The message is valid.
+            fill(&mut Message {
+                skb,
+                _skb: PhantomData,
+            })
+        };
+        // SAFETY: `header` was put into the message, which is given away either way.
+        unsafe {
+            match result {
+                Ok(()) => {
+                    bindings::genlmsg_end(skb, header);
+                    to_result(bindings::genlmsg_reply(skb, self.info.cast_mut()))
+                }
+                Err(_) => {
+                    bindings::nlmsg_free(skb);
+                    result
+                }
+            }
+        }
     }
 }
 
@@ -293,50 +337,6 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// Sends the reply to a request that `fill` writes.
-fn reply(
-    request: &Request<'_>,
-    command: u32,
-    fill: impl FnOnce(&mut Message<'_>) -> Result,
-) -> Result {
-    // SAFETY: Allocates.
-    let skb = unsafe { bindings::wgvia_genlmsg_new() };
-    if skb.is_null() {
-        return Err(ENOMEM);
-    }
-    // SAFETY: The message is new, the request valid and the family static.
-    let header = unsafe {
-        bindings::wgvia_genlmsg_put_reply(
-            skb,
-            request.info.cast_mut(),
-            &raw const bindings::wgvia_nl_family,
-            command as u8,
-        )
-    };
-    let result = if header.is_null() {
-        Err(EMSGSIZE)
-    } else {
-        // INVARIANT: The message is valid.
-        fill(&mut Message {
-            skb,
-            _skb: PhantomData,
-        })
-    };
-    // SAFETY: `header` was put into the message, which is given away either way.
-    unsafe {
-        match result {
-            Ok(()) => {
-                bindings::genlmsg_end(skb, header);
-                to_result(bindings::genlmsg_reply(skb, request.info.cast_mut()))
-            }
-            Err(_) => {
-                bindings::nlmsg_free(skb);
-                result
-            }
-        }
-    }
-}
-
 /// # Safety
 ///
 /// Called by generic netlink, as the `doit` operation device-get of the family.
@@ -354,9 +354,7 @@ unsafe extern "C" fn wgvia_nl_device_get_doit(
         )
     };
     from_result(|| {
-        netlink_ext::device_get(&request, |fill| {
-            reply(&request, bindings::WGVIA_CMD_DEVICE_GET, fill)
-        })?;
+        netlink_ext::device_get(&request)?;
         Ok(0)
     })
 }
