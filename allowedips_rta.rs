@@ -20,10 +20,7 @@
 
 use crate::{
     counters::Counter,
-    device::{
-        Device,
-        Filter, //
-    },
+    device::Device,
     seam::{
         Flow,
         Nexthop,
@@ -34,6 +31,7 @@ use crate::{
         Through,
         WgDevice, //
     },
+    settings::Filter,
 };
 use core::net::IpAddr;
 

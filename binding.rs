@@ -9,10 +9,7 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    device::{
-        Device,
-        Mode, //
-    },
+    device::Device,
     key::PublicKey,
     seam::{
         PacketPath,
@@ -20,6 +17,7 @@ use crate::{
         PeerSlot,
         WgDevice, //
     },
+    settings::Mode,
 };
 use core::ptr;
 use kernel::{

@@ -8,17 +8,17 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    device::{
-        Device,
-        Filter,
-        Mode,
-        Settings, //
-    },
+    device::Device,
     key::PublicKey,
     registry,
     seam::{
         is_device,
         WgDevice, //
+    },
+    settings::{
+        Filter,
+        Mode,
+        Settings, //
     },
     sys::{
         bindings as abi,

@@ -7,6 +7,7 @@
 //! | `allowedips_rta.rs` | the rule: peer selection and source filter |
 //! | `netlink_ext.rs` | the generic netlink family |
 //! | `device.rs`, `registry.rs` | the state of a device, and the table of devices |
+//! | `settings.rs` | mode and source filter |
 //! | `binding.rs`, `key.rs` | what a nexthop that names a peer leads to |
 //! | `counters.rs` | what the packets of a device met |
 //! | `seam.rs` | all that these use of WireGuard and of the FIB |
@@ -24,6 +25,7 @@ mod key;
 mod netlink_ext;
 mod registry;
 mod seam;
+mod settings;
 #[allow(unsafe_code)]
 mod sys;
 
