@@ -126,7 +126,8 @@ fn warning(off: bool, present: bool) -> Option<&'static CStr> {
     }
 }
 
-/// Ends what [`crate::registry::bind`] began, for one state. Any context but hard interrupts.
+/// Ends one state that led to a binding; for [`crate::seam::StateRef`]. Any context with interrupts
+/// on.
 pub(crate) fn release(binding: Arc<Binding>) {
     let device = binding.device.clone();
     device.release(binding);

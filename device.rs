@@ -21,6 +21,7 @@ use crate::{
         PeerRef,
         Selection,
         SourceCheck,
+        StateRef,
         WgDevice, //
     },
     settings::{
@@ -274,15 +275,13 @@ impl Device {
     /// The binding of `key`, for one more state, made if there is none. Process context.
     ///
     /// Fails with `ENOMEM`.
-    pub(crate) fn bind(
-        self: &Arc<Self>,
-        dev: &WgDevice<'_>,
-        key: &PublicKey,
-    ) -> Result<Arc<Binding>> {
-        self.bind_with(key, || dev.peer_by_key(key))
+    pub(crate) fn bind(self: &Arc<Self>, dev: &WgDevice<'_>, key: &PublicKey) -> Result<StateRef> {
+        let binding = self.bind_with(key, || dev.peer_by_key(key))?;
+        Ok(StateRef::new(binding))
     }
 
-    /// [`Self::bind`], with what finds the peer if the bindings follow the peers.
+    /// The binding for [`Self::bind`], with the state counted, and with what finds the peer if the
+    /// bindings follow the peers.
     fn bind_with(
         self: &Arc<Self>,
         key: &PublicKey,
@@ -313,7 +312,7 @@ impl Device {
         Ok(binding)
     }
 
-    /// Ends what `bind` began, for one state. Any context but hard interrupts.
+    /// Ends what `bind` began, for one state; for [`StateRef`]. Any context with interrupts on.
     pub(crate) fn release(&self, binding: Arc<Binding>) {
         // `forget_peers` waits for those that are between the table and the end of this.
         let _rcu = rcu::read_lock();
@@ -379,7 +378,22 @@ impl PeerHook for Device {
 #[kunit_tests(wgvia_device)]
 mod tests {
     use super::*;
-    use core::cell::Cell;
+    use core::{
+        cell::Cell,
+        ptr, //
+    };
+    use kernel::{
+        processor::cpu_relax,
+        sync::atomic::{
+            Acquire,
+            Release, //
+        },
+        time::{
+            delay::fsleep,
+            Delta, //
+        },
+        workqueue, //
+    };
 
     fn key(last: u8) -> PublicKey {
         let mut bytes = [0x5a; PublicKey::LEN];
@@ -387,8 +401,8 @@ mod tests {
         PublicKey::new(bytes)
     }
 
-    fn bind(device: &Arc<Device>, last: u8) -> Result<Arc<Binding>> {
-        device.bind_with(&key(last), || None)
+    fn bind(device: &Arc<Device>, last: u8) -> Result<StateRef> {
+        Ok(StateRef::new(device.bind_with(&key(last), || None)?))
     }
 
     /// The last bytes of the keys of all bindings, in the order of a dump.
@@ -446,8 +460,7 @@ mod tests {
             b.nexthop_unlinked();
             assert_eq!(device.is_active(mode), without);
         }
-        device.release(a);
-        device.release(b);
+        drop((a, b));
         assert!(is_last(device));
         Ok(())
     }
@@ -466,8 +479,7 @@ mod tests {
             binding.nexthop_unlinked();
         }
         assert_eq!((a.nexthops(), b.nexthops(), device.nexthops()), (0, 0, 0));
-        device.release(a);
-        device.release(b);
+        drop((a, b));
         assert!(is_last(device));
         Ok(())
     }
@@ -477,19 +489,17 @@ mod tests {
         let device = Device::new()?;
         let first = bind(&device, 1)?;
         let second = bind(&device, 1)?;
-        assert!(Arc::ptr_eq(&first, &second));
-        assert!(!Arc::ptr_eq(&first, &bind(&device, 2)?));
+        let other = bind(&device, 2)?;
+        assert!(ptr::eq(&*first, &*second));
+        assert!(!ptr::eq(&*first, &*other));
         assert_eq!(keys(&device)?[..], [1, 2]);
 
         // The last state takes the binding out of the table, no other does.
-        device.release(first);
+        drop(first);
         assert_eq!(keys(&device)?[..], [1, 2]);
-        device.release(second);
+        drop(second);
         assert_eq!(keys(&device)?[..], [2]);
-
-        // The one made above and not kept still has its state.
-        let binding = device.binding_after(None).ok_or(ENOENT)?;
-        device.release(binding);
+        drop(other);
         assert!(device.binding_after(None).is_none());
         assert!(is_last(device));
         Ok(())
@@ -506,7 +516,7 @@ mod tests {
 
         // From a key that is there no more, or never was, to the next.
         while let Some((last, binding)) = bindings.pop() {
-            device.release(binding);
+            drop(binding);
             let next = device.binding_after(Some(&key(last)));
             let above = bindings.iter().map(|(last, _)| *last).filter(|l| *l > last);
             assert_eq!(next.map(|next| *next.key()), above.min().map(key));
@@ -520,23 +530,22 @@ mod tests {
         let device = Device::new()?;
         let asked = Cell::new(0);
         let ask = |last| {
-            device.bind_with(&key(last), || {
+            let binding = device.bind_with(&key(last), || {
                 asked.set(asked.get() + 1);
                 None
-            })
+            })?;
+            Ok::<_, Error>(StateRef::new(binding))
         };
         // No hook, no peer: nobody would take it out again.
-        let mut bindings = [Some(ask(1)?), None, None];
+        let untracked = ask(1)?;
         assert_eq!(asked.get(), 0);
         *device.tracking.lock() = true;
         // Once for a binding, and not for its second state.
-        bindings[1] = Some(ask(2)?);
+        let tracked = ask(2)?;
         assert_eq!(asked.get(), 1);
-        bindings[2] = Some(ask(2)?);
+        let second = ask(2)?;
         assert_eq!(asked.get(), 1);
-        for binding in bindings.into_iter().flatten() {
-            device.release(binding);
-        }
+        drop((untracked, tracked, second));
         assert!(is_last(device));
         Ok(())
     }

@@ -6,15 +6,14 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    binding::Binding,
     device::Device,
     key::PublicKey,
-    seam::WgDevice,
+    seam::{
+        StateRef,
+        WgDevice, //
+    },
     sys::{
-        global::{
-            self,
-            DevicesReady, //
-        },
+        global,
         netdev::{
             NetDevice,
             NetDeviceId, //
@@ -97,27 +96,23 @@ pub(crate) fn find_or_add(dev: &WgDevice<'_>) -> Result<Arc<Device>> {
     global::devices().add(dev, device, node)
 }
 
-/// The binding of a key on a device, for one more state, which [`crate::binding::release`] ends.
-/// Process context.
+/// The binding of a key on a device, for one more state. Process context.
 ///
 /// Fails with `ENOMEM`, or with `ENODEV` if the device is being unregistered.
-pub(crate) fn bind(dev: &WgDevice<'_>, key: &PublicKey) -> Result<Arc<Binding>> {
+pub(crate) fn bind(dev: &WgDevice<'_>, key: &PublicKey) -> Result<StateRef> {
     let binding = find_or_add(dev)?.bind(dev, key)?;
     binding.note_presence(dev);
     Ok(binding)
 }
 
-/// The table of devices, emptied when this is dropped.
-pub(crate) struct Registry {
-    _ready: DevicesReady,
-}
+/// The table of devices, which may be used while this exists and is emptied when it is dropped.
+pub(crate) struct Registry(());
 
 impl Registry {
     /// An empty table.
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
-            _ready: global::init_devices()?,
-        })
+        global::init_devices()?;
+        Ok(Self(()))
     }
 
     fn take_any() -> Option<Arc<Device>> {

@@ -12,7 +12,10 @@ pub(crate) use crate::sys::{
         Flow,
         Through, //
     },
-    lwtunnel::Registration as NexthopType,
+    lwtunnel::{
+        Registration as NexthopType,
+        StateRef, //
+    },
     nexthop::Nexthop,
     packet::{
         Packet,

@@ -32,23 +32,15 @@ const CLAIMED: u32 = 1;
 /// It is initialised.
 const READY: u32 = 2;
 
-/// Evidence that [`devices`] may be called.
-///
-/// # Invariants
-///
-/// [`static@DEVICES`] is initialised.
-pub(crate) struct DevicesReady(());
-
 /// Makes [`devices`] usable. Fails with `EBUSY` the second time.
-pub(crate) fn init_devices() -> Result<DevicesReady> {
+pub(crate) fn init_devices() -> Result {
     if STATE.cmpxchg(UNTOUCHED, CLAIMED, Relaxed).is_err() {
         return Err(EBUSY);
     }
     // SAFETY: Only one thread ever gets here, and only once.
     unsafe { DEVICES.init() };
     STATE.store(READY, Release);
-    // INVARIANT: Just done.
-    Ok(DevicesReady(()))
+    Ok(())
 }
 
 /// The devices, locked. Process context; may sleep. Panics before [`init_devices`] has returned.

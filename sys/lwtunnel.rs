@@ -22,7 +22,11 @@ use crate::{
     registry,
 };
 use core::{
-    mem::offset_of,
+    mem::{
+        offset_of,
+        ManuallyDrop, //
+    },
+    ops::Deref,
     ptr, //
 };
 use kernel::{
@@ -37,12 +41,38 @@ use kernel::{
 const TYPE: u32 = bindings::lwtunnel_encap_types_LWTUNNEL_ENCAP_WGPEER;
 const KEY_ATTR: c_int = bindings::RTA_WGPEER as c_int;
 
-// The state's data, a pointer, has to be aligned.
-const _: () =
-    assert!(offset_of!(bindings::lwtunnel_state, data) % align_of::<*const Binding>() == 0);
+/// The data of a state: a binding that has counted it, and counts it no more when this is dropped.
+/// To be dropped with interrupts on, as what it may put is ([`super::wireguard::Peer`]).
+#[must_use]
+pub(crate) struct StateRef(ManuallyDrop<Arc<Binding>>);
 
-/// Where a state keeps its binding.
-fn data(lwtstate: *const bindings::lwtunnel_state) -> *mut *const Binding {
+impl StateRef {
+    /// For [`crate::device::Device::bind`]: the binding has just counted one more state.
+    pub(crate) fn new(binding: Arc<Binding>) -> Self {
+        Self(ManuallyDrop::new(binding))
+    }
+}
+
+impl Deref for StateRef {
+    type Target = Binding;
+
+    fn deref(&self) -> &Binding {
+        &self.0
+    }
+}
+
+impl Drop for StateRef {
+    fn drop(&mut self) {
+        // SAFETY: Nobody uses it after this.
+        binding::release(unsafe { ManuallyDrop::take(&mut self.0) });
+    }
+}
+
+// The state's data has to be aligned.
+const _: () = assert!(offset_of!(bindings::lwtunnel_state, data) % align_of::<StateRef>() == 0);
+
+/// Where a state keeps its data.
+fn data(lwtstate: *const bindings::lwtunnel_state) -> *mut StateRef {
     lwtstate
         .wrapping_byte_add(offset_of!(bindings::lwtunnel_state, data))
         .cast_mut()
@@ -55,17 +85,18 @@ fn data(lwtstate: *const bindings::lwtunnel_state) -> *mut *const Binding {
 ///
 /// `lwtstate` is null or valid for `'p`.
 pub(super) unsafe fn binding<'p>(lwtstate: *const bindings::lwtunnel_state) -> Option<&'p Binding> {
-    // No reference to the state is made: others count theirs in it meanwhile.
+    // No reference to the whole state is made: others count theirs in it meanwhile.
     //
     // SAFETY: The caller promises it, and the type never changes. All states of this type are made
-    // by `build_state`, and have a pointer that is valid until `destroy_state`, which is called when
-    // nobody, nor RCU, has the state any more.
-    unsafe {
+    // by `build_state`, and have data that nobody writes to until `destroy_state`, which is called
+    // when nobody, nor RCU, has the state any more.
+    let state: &'p StateRef = unsafe {
         if lwtstate.is_null() || u32::from((*lwtstate).type_) != TYPE {
             return None;
         }
-        data(lwtstate).read().as_ref()
-    }
+        &*data(lwtstate)
+    };
+    Some(state)
 }
 
 /// The key in an attribute that describes a nexthop: in `RTA_WGPEER` itself, or in one that is the
@@ -151,33 +182,34 @@ unsafe extern "C" fn build_state(
             extack.set(c"via-wgpeer needs a WireGuard device");
             EINVAL
         })?;
+        // `dev` is held until the end of this: what looks a peer up needs the device (IPv6 comes
+        // without RTNL).
         let binding = registry::bind(&dev, &key)?;
 
         // SAFETY: Allocates; the length is that of the data.
-        let state = unsafe { bindings::lwtunnel_state_alloc(size_of::<*const Binding>() as c_int) };
+        let state = unsafe { bindings::lwtunnel_state_alloc(size_of::<StateRef>() as c_int) };
         if state.is_null() {
-            binding::release(binding);
             return Err(ENOMEM);
         }
-        // SAFETY: `state` was just allocated with room for the pointer, and `result` is where the
+        // SAFETY: `state` was just allocated with room for the data, and `result` is where the
         // caller wants it.
         unsafe {
             (*state).type_ = TYPE as u16;
-            data(state).write(Arc::into_raw(binding));
+            data(state).write(binding);
             result.write(state);
         }
         Ok(0)
     })
 }
 
-/// Ends a state. Any context but hard interrupts.
+/// Ends a state. Any context with interrupts on.
 ///
 /// # Safety
 ///
 /// Called by the FIB, as an operation of [`OPS`].
 unsafe extern "C" fn destroy_state(lwtstate: *mut bindings::lwtunnel_state) {
     // SAFETY: `build_state` put it there, and this is called once for each state.
-    binding::release(unsafe { Arc::from_raw(data(lwtstate).read()) });
+    unsafe { data(lwtstate).drop_in_place() };
 }
 
 /// Writes the key into a message.

@@ -32,6 +32,7 @@ impl Rtnl {
 /// # Invariants
 ///
 /// This thread took RTNL and has not released it; the [`Rtnl`] does not leave this object.
+#[must_use = "RTNL is released at once when this is not kept"]
 pub(crate) struct RtnlGuard(Rtnl);
 
 impl RtnlGuard {
