@@ -40,6 +40,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            AtomicFlag,
             Full,
             Relaxed, //
         },
@@ -65,7 +66,7 @@ struct PerPacket {
     /// [`Settings`]; written under `attachment`.
     settings: Atomic<u32>,
     /// Does a nexthop name a peer of this device?
-    has_nexthops: Atomic<bool>,
+    has_nexthops: AtomicFlag,
     counters: Counters,
 }
 
@@ -101,7 +102,7 @@ impl Device {
             pin_init!(Self {
                 per_packet: PerPacket {
                     settings: Atomic::new(Settings::DEFAULT.into_word()),
-                    has_nexthops: Atomic::new(false),
+                    has_nexthops: AtomicFlag::new(false),
                     counters,
                 },
                 per_route: PerRoute {
@@ -481,6 +482,57 @@ mod tests {
         assert_eq!((a.nexthops(), b.nexthops(), device.nexthops()), (0, 0, 0));
         drop((a, b));
         assert!(is_last(device));
+        Ok(())
+    }
+
+    /// Waits for another thread, which may need this processor to get there.
+    fn wait_for(turns: &Atomic<u32>, turn: u32) {
+        let mut looks = 0_u32;
+        while turns.load(Acquire) != turn {
+            looks += 1;
+            if looks % 1000 == 0 {
+                fsleep(Delta::from_micros(10));
+            } else {
+                cpu_relax();
+            }
+        }
+    }
+
+    /// The last nexthop goes while another comes, in two threads: whoever is first, packets are told
+    /// in the end that there is one.
+    #[test]
+    fn packets_are_told_of_the_last_change() -> Result {
+        const TURNS: u32 = 100_000;
+
+        struct Turns {
+            begun: Atomic<u32>,
+            ended: Atomic<u32>,
+        }
+
+        let device = Device::new()?;
+        let turns = Turns {
+            begun: Atomic::new(0),
+            ended: Atomic::new(0),
+        };
+        let turns = Arc::new(turns, GFP_KERNEL)?;
+        let (others_device, others_turns) = (device.clone(), turns.clone());
+        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+            for turn in 1..=TURNS {
+                wait_for(&others_turns.begun, turn);
+                others_device.nexthop_unlinked();
+                others_turns.ended.store(turn, Release);
+            }
+        })?;
+
+        device.nexthop_linked();
+        let mut wrong = 0;
+        for turn in 1..=TURNS {
+            turns.begun.store(turn, Release);
+            device.nexthop_linked();
+            wait_for(&turns.ended, turn);
+            wrong += u32::from(!device.has_nexthops());
+        }
+        assert_eq!((wrong, device.nexthops()), (0, 1));
         Ok(())
     }
 
