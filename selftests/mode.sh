@@ -283,6 +283,27 @@ switch_loses_nothing()
 	stream_end
 }
 
+# A multipath route with the only key is replaced, and its first nexthop has none: IPv6 adds
+# one nexthop after the other. It is the mode that says where the stream goes.
+replaced_multipath()
+{
+	local i route own
+
+	family "$1"
+	own=$addr3/$([[ $1 == 4 ]] && echo 32 || echo 128)
+	check in_peer 2 ip address add "$own" dev lo
+	check ip_hub route add "$prefix3" via "$gateway" dev hub
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	route="route replace $prefix nexthop via $gateway dev hub nexthop dev hub via-wgpeer ${KEY[3]}"
+	stream_start "$hub_addr" "$addr3" p2
+	for i in {1..20}; do
+		check ip_hub -batch - < <(yes "$route" | head -n 50)
+		stream_more
+	done
+	stream_end
+	check in_peer 2 ip address del "$own" dev lo
+}
+
 retransmitted() { [[ $(nstat_of TcpRetransSegs) -gt $1 ]]; }
 
 # In mode off they go elsewhere for a while: the connection waits, and goes on.
@@ -324,6 +345,7 @@ done
 test_add "switching under traffic loses no connection" switch_under_traffic
 for f in 4 6; do
 	test_add "IPv$f: switching loses no packet" switch_loses_nothing $f
+	test_add "IPv$f: auto: while a multipath route is replaced" replaced_multipath $f
 done
 test_add "switching away and back loses no connection" switch_away_under_traffic
 
