@@ -20,13 +20,14 @@ from lib import (NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REP
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR = 16, 17, 20
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
+RTM_NEWNEIGH, NDA_DST, NUD_FAILED = 28, 1, 0x20
 IFF_UP = 1
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_INFO_KIND = 3, 18, 28, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_NODAD = 1, 2, 8, 2
 RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH = 1, 2, 4, 5, 8, 9
 RTA_TABLE, RTA_VIA, RTA_NH_ID, RTAX_MTU = 15, 18, 30, 2
 RTA_WGPEER, LWTUNNEL_ENCAP_WGPEER = 0x1747, 64
-RT_TABLE_MAIN, RTPROT_BOOT = 254, 3
+RT_TABLE_MAIN, RTPROT_BOOT, RTPROT_STATIC = 254, 3, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
 NHA_ID, NHA_GROUP, NHA_GROUP_TYPE, NHA_OIF, NHA_GATEWAY = 1, 2, 3, 5, 6
@@ -35,6 +36,7 @@ NHA_HW_STATS_ENABLE = 16
 NEXTHOP_GRP_TYPE_RES = 1
 NHA_RES_GROUP_BUCKETS, NHA_RES_GROUP_IDLE_TIMER = 1, 2
 
+NLA_TYPE_MASK = 0x3FFF
 NETLINK_GENERIC = 16
 GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2
 
@@ -49,6 +51,10 @@ UAPI = uapi()
 ADD = NLM_F_CREATE | NLM_F_EXCL
 REPLACE = NLM_F_CREATE | NLM_F_REPLACE
 APPEND = NLM_F_CREATE | NLM_F_APPEND
+
+
+def number(payload):
+    return int.from_bytes(payload, "little")
 
 
 def u8(value):
@@ -143,7 +149,8 @@ class Control:
 
     # --- routes and nexthops ---
 
-    def route(self, flags, prefix, attributes, kind=RTN_UNICAST, source=None):
+    def route(self, flags, prefix, attributes, kind=RTN_UNICAST, source=None,
+              protocol=RTPROT_BOOT):
         """Make a route, by ADD, REPLACE or APPEND; delete one by None."""
         # pylint: disable=too-many-arguments,too-many-positional-arguments
         address, length = split(prefix)
@@ -160,9 +167,20 @@ class Control:
         elif v4 and kind == RTN_UNICAST and direct:
             scope = RT_SCOPE_LINK
         header = struct.pack("=BBBBBBBBI", family_of(prefix), length, source_length, 0,
-                             RT_TABLE_MAIN, RTPROT_BOOT, scope, kind, 0)
+                             RT_TABLE_MAIN, protocol, scope, kind, 0)
         return self.send(self.route_socket, RTM_DELROUTE if flags is None else RTM_NEWROUTE,
                          flags or 0, header + attr(RTA_DST, packed(address)) + attributes)
+
+    def get_route(self, address):
+        """Ask for the way to an address; what it answers does not matter."""
+        length = 8 * len(packed(address))
+        return self.send(self.route_socket, RTM_GETROUTE, 0, struct.pack(
+            "=BB10x", family_of(address), length) + attr(RTA_DST, packed(address)))
+
+    def neighbour(self, dev, address, state):
+        """Make a neighbour in a state."""
+        return self.send(self.route_socket, RTM_NEWNEIGH, REPLACE, struct.pack(
+            "=B3xiHBB", family_of(address), dev, state, 0, 0) + attr(NDA_DST, packed(address)))
 
     def nexthop(self, flags, ident, family, attributes):
         """Make a nexthop object; delete one by None."""
@@ -261,6 +279,45 @@ class Control:
             if err.errno == errno.ENOENT:
                 self.families.pop(name, None)
             raise
+
+    def peers(self, name):
+        """Each peer of a device with its AllowedIPs."""
+        peers = {}
+        if name not in (known for _, known in socket.if_nameindex()):
+            return peers
+        for body in self.genl_dump("wireguard", WG_CMD_GET_DEVICE,
+                                   attr(WGDEVICE_A_IFNAME, name.encode() + b"\0")):
+            for kind, payload in attrs(body[4:]):
+                if kind & NLA_TYPE_MASK != WGDEVICE_A_PEERS:
+                    continue
+                for _, one in attrs(payload):
+                    fields = {k & NLA_TYPE_MASK: v for k, v in attrs(one)}
+                    ips = {v for _, v in attrs(fields.get(WGPEER_A_ALLOWEDIPS, b""))}
+                    peers[fields[WGPEER_A_PUBLIC_KEY]] = frozenset(ips)
+        return peers
+
+    def inconsistent(self, name):
+        """What wgvia says of the only device that does not fit what else there is, or what else it
+        says; empty if all does."""
+        if not os.path.exists("/sys/module/wgvia"):
+            return ""
+        peers, total = self.peers(name), 0
+        for body in self.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"]):
+            fields = dict(attrs(body[4:]))
+            key = fields[UAPI["WGVIA_A_BINDING_KEY"]]
+            total += number(fields[UAPI["WGVIA_A_BINDING_NEXTHOPS"]])
+            if (key in peers) != bool(number(fields[UAPI["WGVIA_A_BINDING_PRESENT"]])):
+                return f"binding of {key.hex()}: present is wrong"
+        counted = 0
+        for body in self.genl_dump("wgvia", UAPI["WGVIA_CMD_DEVICE_GET"]):
+            fields = dict(attrs(body[4:]))
+            mode, nexthops, active = (number(fields[UAPI[f"WGVIA_A_DEVICE_{what}"]])
+                                      for what in ("MODE", "NEXTHOPS", "ACTIVE"))
+            counted += nexthops
+            if active != (mode == UAPI["WGVIA_MODE_ON"] or
+                          mode == UAPI["WGVIA_MODE_AUTO"] and nexthops > 0):
+                return f"active {active} in mode {mode} with {nexthops} nexthops"
+        return "" if counted == total else f"{counted} nexthops, {total} in bindings"
 
     def resolve(self, name):
         """The id of a family, found once."""

@@ -52,7 +52,7 @@ KINDS = {
     "mode OFF", "mode AUTO", "mode ON", "filter DEVICE", "filter STRICT", "filter NONE",
     "delete device", "new device", "move device", "move device back", "device down",
     "ip nexthop flush", "ip -4 route flush proto boot", "ip -6 route flush proto boot",
-    "unload module", "load module", "show routes", "show nexthops", "show devices",
+    "route elsewhere", "delete elsewhere", "unload module", "load module", "show routes", "show nexthops", "show devices",
     "show bindings", "show wg", "fill a namespace", "delete namespace",
 }
 ONE_IN = {traffic.TO_PEER: 8, traffic.NO_DST: 8, traffic.FORWARDED: 8, traffic.TO_HUB: 20}
@@ -123,7 +123,9 @@ class World:
         # Which key of the peer the hub has; None is none.
         self.present = {n: History(0) for n in self.numbers}
         self.inactive = History(True)
-        self.unfiltered = History(False)
+        self.filter = History("DEVICE")
+        # Does a route through another device lead to what peers send from?
+        self.elsewhere = [History(False) for _ in PREFIXES]
 
         self.stop = threading.Event()
         self.device_lock = threading.Lock()
@@ -141,7 +143,8 @@ class World:
         """May this packet have arrived?"""
         span = packet.sent - SLACK, packet.arrived + SLACK
         to_hub = packet.direction == traffic.TO_HUB
-        if to_hub and True in self.unfiltered.between(*span):
+        filters = self.filter.between(*span)
+        if to_hub and "NONE" in filters:
             return True
         keys = self.present[packet.peer].between(*span) - {None}
         allowed = packet.peer in self.allowed[packet.prefix].between(*span)
@@ -150,6 +153,9 @@ class World:
         if allowed and True in self.inactive.between(*span):
             return True
         if False not in self.inactive.between(*span):
+            return False
+        if (to_hub and filters == {"STRICT"} and
+                False not in self.elsewhere[packet.prefix].between(*span)):
             return False
         route, objects = self.route[packet.prefix], self.object[packet.prefix]
         atoms = {atom for atom in route.between(*span) if atom[0] != "object"}
@@ -165,7 +171,8 @@ class World:
 
     def explain(self, packet):
         """Lines on what the packet met, with the seconds since it was sent."""
-        histories = {"inactive": self.inactive, "unfiltered": self.unfiltered,
+        histories = {"inactive": self.inactive, "filter": self.filter,
+                     "elsewhere": self.elsewhere[packet.prefix],
                      "key of the peer": self.present[packet.peer],
                      "AllowedIPs": self.allowed[packet.prefix], "route": self.route[packet.prefix],
                      "object 0": self.object[packet.prefix][0],
@@ -268,9 +275,7 @@ class Routes(Worker):
         elif form == "replace object":
             self.replace_object(ident, self.random.randrange(2))
         elif form == "delete object":
-            # Whatever uses it loses it: that can only take possibilities away.
-            world.count(form, self.control.nexthop(
-                None, self.object_id(ident, self.random.randrange(4)), 0, b""))
+            self.delete_object(ident, self.random.randrange(4))
         elif form == "object":
             which = self.random.randrange(2)
             with history.change(("object", which)) as change:
@@ -352,6 +357,15 @@ class Routes(Worker):
                 REPLACE, self.object_id(ident, which), control.family_of(PREFIXES[ident]),
                 Control.nexthop_key(self.index(), world.public[number][key])))
 
+    def delete_object(self, ident, which):
+        """Whatever uses it loses it. The atoms of a group are those of its members."""
+        world, objects = self.world, self.world.object[ident]
+        history = objects[which] if which < len(objects) else History()
+        with history.change() as change:
+            error = self.control.nexthop(None, self.object_id(ident, which), 0, b"")
+            world.count("delete object", error)
+            change.done = error in (0, errno.ENOENT)
+
     @staticmethod
     def object_id(ident, which):
         return 1000 * (which + 1) + ident
@@ -431,7 +445,7 @@ class Device(Worker):
             change.done = self.world.count(f"mode {mode}", self.control.wgvia_set("hub", mode))
 
     def filter(self, name):
-        with self.world.unfiltered.change(name == "NONE") as change:
+        with self.world.filter.change(name) as change:
             change.done = self.world.count(f"filter {name}",
                                            self.control.wgvia_set("hub", filter_=name))
 
@@ -443,11 +457,11 @@ class Device(Worker):
     def new(self):
         """Deleted, and another of the same name, with the defaults."""
         with self.world.device_lock, self.world.inactive.change(True) as inactive, \
-                self.world.unfiltered.change(False) as unfiltered:
+                self.world.filter.change("DEVICE") as filter_:
             gone = self.world.count("delete device", self.control.del_device("hub"))
             time.sleep(self.random.uniform(0, 0.3))
             if self.world.count("new device", self.control.add_device("hub")):
-                inactive.done = unfiltered.done = gone
+                inactive.done = filter_.done = gone
                 self.control.wg_set("hub", private=self.world.hub_key, port=51820)
                 self.peers.control = self.control
                 self.peers.add_all()
@@ -482,14 +496,14 @@ class Device(Worker):
                 self.world.count(f"ip {what}", subprocess.run(
                     ["ip", *what.split()], check=False, stdout=subprocess.DEVNULL).returncode)
             inactive = stack.enter_context(self.world.inactive.change(True))
-            unfiltered = stack.enter_context(self.world.unfiltered.change(False))
+            filter_ = stack.enter_context(self.world.filter.change("DEVICE"))
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline:
                 done = subprocess.run(["rmmod", "wgvia"], check=False, capture_output=True)
                 if done.returncode == 0:
                     break
                 time.sleep(0.2)
-            inactive.done = unfiltered.done = self.world.count("unload module", done.returncode)
+            inactive.done = filter_.done = self.world.count("unload module", done.returncode)
             time.sleep(self.random.uniform(0, 0.3))
             self.world.count("load module", subprocess.run(["modprobe", "wgvia"],
                                                            check=False).returncode)
@@ -505,6 +519,28 @@ class Device(Worker):
             self.mode(self.random.choice(("ON", "ON", "ON", "AUTO", "AUTO", "AUTO", "OFF")))
         else:
             self.filter(self.random.choice(("DEVICE", "DEVICE", "STRICT", "STRICT", "NONE")))
+
+
+class Elsewhere(Worker):
+    """Better routes to what peers send from, through another device: to the filter strict they are
+    the way of a reply, the filter device does not see them."""
+
+    def set(self, ident, there):
+        world, address = self.world, traffic.source_in(PREFIXES[ident])
+        prefix = f"{address}/{128 if ':' in address else 32}"
+        with world.elsewhere[ident].change(there) as change:
+            if there:
+                change.done = world.count("route elsewhere", self.control.route(
+                    REPLACE, prefix, through(socket.if_nametoindex("lan")),
+                    protocol=control.RTPROT_STATIC))
+            else:
+                error = self.control.route(None, prefix, b"", kind=0,
+                                           protocol=control.RTPROT_STATIC)
+                world.count("delete elsewhere", error)
+                change.done = error in (0, errno.ESRCH)
+
+    def step(self):
+        self.set(self.random.randrange(len(PREFIXES)), self.random.random() < 0.4)
 
 
 class Show(Worker):
@@ -566,10 +602,19 @@ class Namespaces(Worker):
             yield inside.route(ADD, prefix, control.attr(control.RTA_NH_ID, control.u32(ident)))
 
 
-def settle(world, device):
-    """A known state, in which every prefix has one peer: who has which."""
+def inconsistent(world, device):
+    """Does what wgvia says of the device fit, after all those changes at once?"""
     enter_netns(world.hub)
     device.control = device.peers.control = Control()
+    device.mode("AUTO")
+    return device.control.inconsistent("hub")
+
+
+def settle(world, device, elsewhere):
+    """A known state, in which every prefix has one peer: who has which."""
+    elsewhere.control = device.control
+    for ident in range(len(PREFIXES)):
+        elsewhere.set(ident, False)
     device.new()
     device.mode("ON")
     device.filter("STRICT")
@@ -617,7 +662,7 @@ def main():
     private = [base64.b64decode(key) for key in os.environ["SOAK_KEYS"].split(",")]
     world = World(hub, away, peers, private)
     enter_netns(hub)
-    ktap = Ktap(6)
+    ktap = Ktap(7)
     print(f"# seed: {seed}, {seconds:.0f} s", flush=True)
 
     senders = {"hub": (traffic.Hub, [hub]), "peers": (traffic.Peers, [hub, *peers]),
@@ -628,7 +673,9 @@ def main():
 
     changer = Peers(world, seed, pause=0.05)
     device = Device(world, seed, Peers(world, seed))
-    workers = [changer, device, Show(world, seed, pause=0.01), Namespaces(world, seed, pause=1)]
+    elsewhere = Elsewhere(world, seed, pause=0.1)
+    workers = [changer, device, elsewhere, Show(world, seed, pause=0.01),
+               Namespaces(world, seed, pause=1)]
     workers += [Routes(world, seed, number) for number in range(ROUTE_THREADS)]
     for worker in workers:
         worker.start()
@@ -637,7 +684,8 @@ def main():
     for worker in workers:
         worker.join()
 
-    owners = settle(world, device)
+    unfit = inconsistent(world, device)
+    owners = settle(world, device, elsewhere)
     settled = time.time()
     missing = wait_for_all(files, owners, settled)
     for pid in pids:
@@ -685,6 +733,8 @@ def main():
               lambda: ktap.check("statuses", [0] * len(pids), statuses))
     ktap.test("no packet is delivered that was forbidden all its flight",
               lambda: ktap.check("forbidden", 0, len(forbidden)))
+    ktap.test("what wgvia says of the device in the end fits",
+              lambda: ktap.check("what does not", "", unfit))
     ktap.test("afterwards every prefix has its peer, both ways",
               lambda: ktap.check("(direction, prefix) without a packet", set(), missing))
     ktap.exit()

@@ -173,6 +173,12 @@ class Behind(Hub):
         self.send(self.unconnected[family], FORWARDED, prefix, 0, address)
 
 
+def source_in(prefix):
+    """The address of a prefix that peers send from."""
+    base = prefix.split("/")[0]
+    return base + "1" if ":" in base else base.rsplit(".", 1)[0] + ".1"
+
+
 class Peers(Endpoint):
     """Every peer sends from every prefix; what may arrive is the hub's to say."""
 
@@ -183,13 +189,12 @@ class Peers(Endpoint):
         for peer, namespace in enumerate(namespaces[1:], 1):
             with netns(namespace, namespaces[0]):
                 self.listen(peer)
-                for prefix, base in enumerate(prefixes):
-                    base = base.split("/")[0]
-                    sock = socket.socket(family_of(base), socket.SOCK_DGRAM)
-                    if ":" in base:
+                for number, prefix in enumerate(prefixes):
+                    sock = socket.socket(family_of(prefix), socket.SOCK_DGRAM)
+                    if sock.family == socket.AF_INET6:
                         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-                    sock.bind((base + "1" if ":" in base else base.rsplit(".", 1)[0] + ".1", 0))
-                    self.sockets[prefix, peer] = sock
+                    sock.bind((source_in(prefix), 0))
+                    self.sockets[number, peer] = sock
         self.order = list(self.sockets)
 
     def step(self):
@@ -220,7 +225,8 @@ def start(kind, namespaces, prefixes, path, seed, rate):
         print(f"# {kind.__name__.lower()}:", ", ".join(
             f"{count} {what}" for what, count in (("sent", endpoint.sent.total()),
                                                   *sorted(endpoint.results.items()))), flush=True)
-        status = 0
+        # A datagram that is none of ours, or not as it was sent.
+        status = 1 if endpoint.results["strange"] else 0
     except BaseException as err:  # pylint: disable=broad-except
         print(f"# {kind.__name__.lower()}: {type(err).__name__}: {err}", flush=True)
     finally:
