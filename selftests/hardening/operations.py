@@ -177,22 +177,6 @@ class Lab:
     def has_device():
         return "hub" in (name for _, name in socket.if_nameindex())
 
-    def peers(self):
-        """Each peer of the device with its AllowedIPs."""
-        peers = {}
-        if not self.has_device():
-            return peers
-        for body in self.plain.genl_dump("wireguard", control.WG_CMD_GET_DEVICE,
-                                         attr(control.WGDEVICE_A_IFNAME, b"hub\0")):
-            for kind, payload in attrs(body[4:]):
-                if kind & 0x3FFF != control.WGDEVICE_A_PEERS:
-                    continue
-                for _, one in attrs(payload):
-                    fields = {k & 0x3FFF: v for k, v in attrs(one)}
-                    ips = {v for _, v in attrs(fields.get(control.WGPEER_A_ALLOWEDIPS, b""))}
-                    peers[fields[control.WGPEER_A_PUBLIC_KEY]] = frozenset(ips)
-        return peers
-
     def state(self):
         """All that an operation may change."""
         plain = self.plain
@@ -200,7 +184,7 @@ class Lab:
         self.forget_family()
         return {
             "links": sorted(socket.if_nameindex()),
-            "peers": self.peers(),
+            "peers": plain.peers("hub"),
             "routes": [[body.replace(u32(self.table), b"some") for body in bodies]
                        for bodies in plain.dump(control.RTM_GETROUTE)],
             "nexthops": plain.dump(control.RTM_GETNEXTHOP),
@@ -221,34 +205,11 @@ class Lab:
                 break
         return state
 
-    def inconsistent(self):
-        """What wgvia says that does not fit what else there is; empty if all does."""
-        if not os.path.exists("/sys/module/wgvia"):
-            return ""
-        peers, total = self.peers(), 0
-        for body in self.plain.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"]):
-            fields = dict(attrs(body[4:]))
-            key = fields[UAPI["WGVIA_A_BINDING_KEY"]]
-            total += number(fields[UAPI["WGVIA_A_BINDING_NEXTHOPS"]])
-            if (key in peers) != bool(number(fields[UAPI["WGVIA_A_BINDING_PRESENT"]])):
-                return f"binding of {key.hex()}: present is wrong"
-        counted = sum(number(dict(attrs(body[4:]))[UAPI["WGVIA_A_DEVICE_NEXTHOPS"]])
-                      for body in self.plain.genl_dump("wgvia", UAPI["WGVIA_CMD_DEVICE_GET"]))
-        return "" if counted == total else f"{counted} nexthops, {total} in bindings"
-
-
-def number(payload):
-    return int.from_bytes(payload, "little")
-
 
 def done(error):
     """For what is done without a fault."""
     if error:
         raise OSError(error, os.strerror(error))
-
-
-def difference(before, after):
-    return ", ".join(what for what in before if before[what] != after[what])
 
 
 # What lack of memory may be called: FIBs and netlink say that they have no buffers.
@@ -374,6 +335,13 @@ def operations(lab):
             lambda kind=kind: do.send_dump(do.route_socket, control.RTM_GETROUTE,
                                            struct.pack("=B11x", kind)))
 
+        # Without memory for the dst, it is as if there were no way.
+        for way, hop in ("that names a peer", via_key(KEY1)), ("by a gateway",
+                                                               via_gateway(prefix, gateway)):
+            add(f"{family}: ask for a route {way}", reset(before(ADD, through(INDEX, hop))),
+                lambda address=prefix.split("/")[0]: do.get_route(address),
+                errors=NO_BUFFERS | {errno.ENETUNREACH})
+
     # What IPv4 does the same way as above, or does not have.
     one = through(INDEX, via_key(KEY1))
     neighbour = reset(lambda: plain.route(ADD, "fd01::/32", one))
@@ -404,6 +372,23 @@ def operations(lab):
     add("dump the nexthop objects",
         reset(lambda: plain.nexthop(ADD, 1, socket.AF_INET, plain.nexthop_key(INDEX, KEY1))),
         lambda: do.send_dump(do.route_socket, control.RTM_GETNEXTHOP, bytes(8)))
+
+    def probed(*steps):
+        """A host that does not forward asks now and then whether its routers are there: not in the
+        first five minutes, until when jiffies have not come to 0."""
+        def prepare():
+            reset(lambda: plain.route(ADD, "fd01::/32", through(
+                INDEX, via_gateway("fd01::/32", "fd00::2"))), *steps)()
+            with open("/proc/sys/net/ipv6/conf/hub/router_probe_interval", "w",
+                      encoding="ascii") as interval:
+                interval.write("0")
+            time.sleep(max(0, 302 - time.clock_gettime(time.CLOCK_BOOTTIME)))
+        return prepare
+
+    for state, steps in ("not known", ()), ("known not to answer", (
+            lambda: plain.neighbour(INDEX, "fd00::2", control.NUD_FAILED),)):
+        add(f"IPv6: ask for a route by a router that is {state}", probed(*steps),
+            lambda: do.get_route("fd01::1"), errors=NO_BUFFERS | {errno.ENETUNREACH})
 
     routes = [lambda: plain.route(ADD, "10.1.0.0/16", through(INDEX, via_key(KEY1))),
               lambda: plain.route(ADD, "fd01::/32", through(INDEX, via_key(KEY2)))]
