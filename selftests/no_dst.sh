@@ -519,6 +519,25 @@ multicast()
 	check ip_hub route del "${route[@]}"
 }
 
+# Where the kernel asks no route, or takes nothing of it but the device, AllowedIPs decide.
+multicast_without_route()
+{
+	family 4
+	in_hub wg set hub peer "${KEY[1]}" allowed-ips "$(allowed_ips 1),224.0.0.0/4"
+	check ip_hub route add 224.0.0.0/4 dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_send p1 hub 224.0.0.5 connect=no dev=hub
+	check_send p1 hub 239.1.2.3 connect=no src="$hub_addr"
+	check_counters tx-onlink=2
+	check ip_hub route del 224.0.0.0/4 dev hub
+	check ip_hub route add default dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_send p1 hub 239.1.2.3 connect=no
+	check_forge p2 hub hub "$hub_addr" 239.1.2.3
+	check_counters tx-onlink=1 tx-wgpeer=1
+	add_peer 1
+}
+
 for f in 4 6; do
 	test_add "IPv$f: packet socket: every way to a peer" packet_socket $f
 	test_add "IPv$f: packet socket: no way" packet_socket_not_sent $f
@@ -542,6 +561,7 @@ for f in 4 6; do
 	test_add "IPv$f: a TCP connection follows the routes" connected_tcp $f
 	test_add "IPv$f: multicast goes to one peer" multicast $f
 done
+test_add "IPv4: multicast that has no route" multicast_without_route
 test_add "bridge, MACsec, macvlan, VLAN: not on this device" not_ethernet
 
 setup_hub 3 lan
