@@ -283,8 +283,8 @@ switch_loses_nothing()
 	stream_end
 }
 
-# A multipath route with the only key is replaced, and its first nexthop has none: IPv6 adds
-# one nexthop after the other. It is the mode that says where the stream goes.
+# A multipath route with the only key is replaced, and it is the last of its nexthops that
+# has it: IPv6 adds one after the other. It is the mode that says where the stream goes.
 replaced_multipath()
 {
 	local i route own
@@ -294,10 +294,15 @@ replaced_multipath()
 	check in_peer 2 ip address add "$own" dev lo
 	check ip_hub route add "$prefix3" via "$gateway" dev hub
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}"
-	route="route replace $prefix nexthop via $gateway dev hub nexthop dev hub via-wgpeer ${KEY[3]}"
+	route="route replace $prefix"
+	for i in {10..39}; do
+		route+=" nexthop via ${gateway%2}$i dev hub"
+	done
+	route+=" nexthop dev hub via-wgpeer ${KEY[3]}"
+	yes "$route" | head -n 50 >"$TMP/batch"
 	stream_start "$hub_addr" "$addr3" p2
-	for i in {1..20}; do
-		check ip_hub -batch - < <(yes "$route" | head -n 50)
+	for i in {1..5}; do
+		check ip_hub -batch "$TMP/batch"
 		stream_more
 	done
 	stream_end
