@@ -153,3 +153,172 @@ impl<'p> Nexthop<'p> {
         }
     }
 }
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[kernel::prelude::kunit_tests(wgvia_nexthop)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+    use kernel::prelude::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+
+    fn v6(addr: &str) -> Result<core::net::Ipv6Addr> {
+        addr.parse().map_err(|_| EINVAL)
+    }
+
+    /// What a dst says of a packet to `HERE`; [`None`] if it is not to be used.
+    fn gateway4(change: impl FnOnce(&mut bindings::rtable)) -> Option<Option<IpAddr>> {
+        let mut rt = bindings::rtable::default();
+        change(&mut rt);
+        // SAFETY: It is the beginning of an rtable, which nobody else has.
+        let nexthop = unsafe { Nexthop::from_dst4((&raw const rt).cast(), || HERE) };
+        nexthop.map(|nexthop| nexthop.gateway())
+    }
+
+    fn set_gateway4(rt: &mut bindings::rtable, family: u32, addr: IpAddr) {
+        rt.rt_gw_family = family as u8;
+        match addr {
+            IpAddr::V4(addr) => rt.__bindgen_anon_1.rt_gw4 = addr::to_be32(addr),
+            IpAddr::V6(addr) => rt.__bindgen_anon_1.rt_gw6 = addr::to_in6(addr),
+        }
+    }
+
+    #[test]
+    fn ipv4_dst() -> Result {
+        let far = IpAddr::V6(v6("fe80::2")?);
+        assert!(gateway4(|_| ()) == Some(None));
+        for (family, addr) in [(bindings::AF_INET, THERE), (bindings::AF_INET6, far)] {
+            let got = gateway4(|rt| {
+                rt.rt_uses_gateway = 1;
+                set_gateway4(rt, family, addr);
+            });
+            assert!(got == Some(Some(addr)));
+        }
+        // A gateway that is the destination itself is one.
+        let got = gateway4(|rt| {
+            rt.rt_uses_gateway = 1;
+            set_gateway4(rt, bindings::AF_INET, HERE);
+        });
+        assert!(got == Some(Some(HERE)));
+        // Of no known family.
+        let got = gateway4(|rt| {
+            rt.rt_uses_gateway = 1;
+            set_gateway4(rt, 77, THERE);
+        });
+        assert!(got == Some(None));
+        Ok(())
+    }
+
+    #[test]
+    fn ipv4_dst_of_a_next_hop_that_the_sender_named() {
+        let got = gateway4(|rt| set_gateway4(rt, bindings::AF_INET, THERE));
+        assert!(got == Some(Some(THERE)));
+        let got = gateway4(|rt| set_gateway4(rt, bindings::AF_INET, HERE));
+        assert!(got == Some(None));
+    }
+
+    #[test]
+    fn ipv4_dst_that_was_redirected() {
+        let got = gateway4(|rt| {
+            rt.rt_flags = bindings::RTCF_REDIRECTED;
+            rt.rt_uses_gateway = 1;
+            set_gateway4(rt, bindings::AF_INET, THERE);
+        });
+        assert!(got.is_none());
+    }
+
+    /// As [`gateway4`], for a packet to `fd00::1` by a dst with a gateway and a destination.
+    fn gateway6(flags: u32, gateway: &str, destination: &str) -> Result<Option<Option<IpAddr>>> {
+        let mut rt = bindings::rt6_info {
+            rt6i_flags: flags,
+            rt6i_gateway: addr::to_in6(v6(gateway)?),
+            ..Default::default()
+        };
+        rt.rt6i_dst.addr = addr::to_in6(v6(destination)?);
+        let to = IpAddr::V6(v6("fd00::1")?);
+        // SAFETY: It is the beginning of an rt6_info, which nobody else has.
+        let nexthop = unsafe { Nexthop::from_dst6((&raw const rt).cast(), || to) };
+        Ok(nexthop.map(|nexthop| nexthop.gateway()))
+    }
+
+    #[test]
+    fn ipv6_dst() -> Result {
+        use bindings::{
+            RTF_ADDRCONF,
+            RTF_CACHE,
+            RTF_DYNAMIC,
+            RTF_GATEWAY, //
+        };
+
+        let gateway = Some(Some(IpAddr::V6(v6("fe80::2")?)));
+        let named = Some(Some(IpAddr::V6(v6("fd00::2")?)));
+        for (flags, destination, expected) in [
+            (0, "fd00::2", Some(None)),
+            (RTF_GATEWAY, "fd00::", gateway),
+            (RTF_GATEWAY | RTF_CACHE, "fd00::1", gateway),
+            // The sender has named another next hop, or has not.
+            (RTF_CACHE, "fd00::2", named),
+            (RTF_CACHE, "fd00::1", Some(None)),
+            // An advertisement or a redirect of a peer
+            (RTF_GATEWAY | RTF_ADDRCONF, "fd00::", Some(None)),
+            (RTF_GATEWAY | RTF_DYNAMIC | RTF_CACHE, "fd00::1", None),
+            (RTF_DYNAMIC | RTF_CACHE, "fd00::1", None),
+        ] {
+            assert!(gateway6(flags, "fe80::2", destination)? == expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn fib() -> Result {
+        let far = addr::to_in6(v6("fe80::2")?);
+        let link = bindings::rt_scope_t_RT_SCOPE_LINK;
+        for (family, scope, gw_family, advertised, expected) in [
+            (bindings::AF_INET, link, 0, false, None),
+            (
+                bindings::AF_INET,
+                link,
+                bindings::AF_INET,
+                false,
+                Some(THERE),
+            ),
+            (bindings::AF_INET, link, 77, false, None),
+            // The gateway is an address of this host.
+            (bindings::AF_INET, link + 1, bindings::AF_INET, false, None),
+            (bindings::AF_INET6, 0, 0, false, None),
+        ] {
+            let mut nhc = bindings::fib_nh_common {
+                nhc_family: family as u8,
+                nhc_scope: scope as u8,
+                nhc_gw_family: gw_family as u8,
+                ..Default::default()
+            };
+            if let IpAddr::V4(there) = THERE {
+                nhc.nhc_gw.ipv4 = addr::to_be32(there);
+            }
+            // SAFETY: Nobody else has it.
+            let nexthop = unsafe { Nexthop::from_fib(&nhc, advertised) };
+            assert!(nexthop.gateway() == expected);
+        }
+        // An IPv6 gateway of either family, unless a peer has advertised it. The scope means
+        // nothing for IPv6.
+        for (family, scope) in [(bindings::AF_INET, link), (bindings::AF_INET6, 0)] {
+            for advertised in [false, true] {
+                let mut nhc = bindings::fib_nh_common {
+                    nhc_family: family as u8,
+                    nhc_scope: scope as u8,
+                    nhc_gw_family: bindings::AF_INET6 as u8,
+                    ..Default::default()
+                };
+                nhc.nhc_gw.ipv6 = far;
+                // SAFETY: Nobody else has it.
+                let nexthop = unsafe { Nexthop::from_fib(&nhc, advertised) };
+                let expected = (!advertised).then_some(addr::from_in6(far));
+                assert!(nexthop.gateway() == expected);
+            }
+        }
+        Ok(())
+    }
+}
