@@ -186,6 +186,47 @@ own_elsewhere()
 	check_source 2001:db8::1 rx-wgpeer p2
 }
 
+# IPv4: who has it as a source gets past the filter by a shorter prefix, as past AllowedIPs,
+# and is a martian to the stack unless told otherwise. To strict it is no peer's.
+own_elsewhere4()
+{
+	family 4
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub address add 198.51.100.1/24 dev other
+	check ip_hub route add default dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_deliver nobody p2 wg0 198.51.100.1 "$hub_addr"
+	check in_hub sysctl -qw net.ipv4.conf.hub.accept_local=1
+	check_deliver delivered p2 wg0 198.51.100.1 "$hub_addr"
+	check_counters rx-wgpeer=2
+	check in_hub sysctl -qw net.ipv4.conf.hub.accept_local=0
+	# The broadcast address of the other device's subnet
+	check_source 198.51.100.255 rx-wgpeer p2
+	set_filter strict
+	check_source 198.51.100.1 rx-drop-noroute none
+	check_source 198.51.100.255 rx-drop-noroute none
+	set_filter device
+	check ip_hub link del other
+}
+
+# What no host has, or hardly any, is like any other address to the filter, as it is to the
+# stack.
+odd_sources()
+{
+	local source
+
+	family "$1"
+	check ip_hub "-$1" route add default dev hub via-wgpeer "${KEY[2]}"
+	if [[ $1 == 6 ]]; then
+		check_source ::ffff:198.51.100.1 rx-wgpeer p2
+		return
+	fi
+	for source in 0.0.0.1 240.0.0.1 255.255.255.254; do
+		check_source "$source" rx-wgpeer p2
+	done
+}
+
 link_local()
 {
 	hub_addr=fe80::fe
@@ -256,6 +297,9 @@ for f in 4 6; do
 	test_add "IPv$f: routes of one prefix with several metrics" metrics $f
 done
 test_add "IPv6: the hub's own address on another device" own_elsewhere
+test_add "IPv4: the hub's own address on another device" own_elsewhere4
+test_add "IPv4: odd sources" odd_sources 4
+test_add "IPv6: odd sources" odd_sources 6
 test_add "IPv6: link-local sources" link_local
 
 setup_hub 3
