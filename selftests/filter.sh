@@ -330,6 +330,23 @@ rp_none()
 	check ip_hub link del other
 }
 
+# A rule that takes nothing through devices of a group leads on to the next.
+suppressed_group()
+{
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check rule add table 100 suppress_ifgroup 7 pref 100
+	for group in 0:p3 7:p2 0:p3; do
+		check ip_hub link set hub group "${group%:*}"
+		check_send "${group#*:}" hub "$addr"
+		for filter in strict device; do
+			set_filter "$filter"
+			check_source "$addr" rx-wgpeer "${group#*:}"
+		done
+	done
+}
+
 # On a device with one peer strict is what rp_filter 1 is: what the one refuses, the
 # other does too, and what it accepts is delivered.
 rp_strict()
@@ -412,6 +429,7 @@ for f in 4 6; do
 	test_add "IPv$f: strict: throw routes" throw $f
 	test_add "IPv$f: strict and device: the rules of wg-quick" wg_quick $f
 	test_add "IPv$f: strict and device: suppressing rules and rejecting routes" suppressed_reject $f
+	test_add "IPv$f: strict and device: rules that suppress a group of devices" suppressed_group $f
 	test_add "IPv$f: none" none $f
 done
 test_add "IPv4: device: rp_filter behind it" rp_device
