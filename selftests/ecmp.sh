@@ -444,6 +444,26 @@ ipv6_half_done()
 	check_show "nexthops" .nexthops 2
 }
 
+# The weights of those that stay are worked out anew, for which the kernel looks at the
+# device of a sibling without carrier: lockdep wants to know it under RCU.
+ipv6_half_without_carrier()
+{
+	local before
+
+	family 6
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$prefix" nexthop via fe80::77 dev other \
+		nexthop dev hub via-wgpeer "${KEY[1]}" nexthop dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub link set other carrier off
+	busywait eval 'ip_hub -6 route show "$prefix" | grep -q linkdown' || fail "no linkdown"
+	before=$(routes 6 "$prefix")
+	check_fails "RTNETLINK answers: File exists" ip_hub route append "$prefix" \
+		nexthop dev hub via-wgpeer "${KEY[3]}" nexthop dev hub via-wgpeer "${KEY[1]}"
+	check_eq "routes" "$before" "$(routes 6 "$prefix")"
+	check ip_hub link del other
+}
+
 for f in 4 6; do
 	test_add "IPv$f: flows are spread by weight" weights $f hub
 	test_add "IPv$f: forwarded flows are spread by weight" weights $f lan
@@ -472,6 +492,7 @@ test_add "IPv6: weights after append and del" ipv6_weights
 test_add "IPv6: what fails is not half done" ipv6_half_done
 test_add "IPv6: what fails takes nothing of others with it" ipv6_half_others
 test_add "IPv6: what fails is told to be undone" ipv6_half_told
+test_add "IPv6: what fails beside a nexthop without carrier" ipv6_half_without_carrier
 
 setup_hub 3 lan
 set_mode $MODE
