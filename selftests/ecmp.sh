@@ -444,6 +444,8 @@ ipv6_half_done()
 	check_show "nexthops" .nexthops 2
 }
 
+is_linkdown() { [[ $(ip_hub -6 route show "$1") == *linkdown* ]]; }
+
 # The weights of those that stay are worked out anew, for which the kernel looks at the
 # device of a sibling without carrier: lockdep wants to know it under RCU.
 ipv6_half_without_carrier()
@@ -456,7 +458,7 @@ ipv6_half_without_carrier()
 	check ip_hub route add "$prefix" nexthop via fe80::77 dev other \
 		nexthop dev hub via-wgpeer "${KEY[1]}" nexthop dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub link set other carrier off
-	busywait eval 'ip_hub -6 route show "$prefix" | grep -q linkdown' || fail "no linkdown"
+	busywait is_linkdown "$prefix" || fail "no nexthop without carrier"
 	before=$(routes 6 "$prefix")
 	check_fails "RTNETLINK answers: File exists" ip_hub route append "$prefix" \
 		nexthop dev hub via-wgpeer "${KEY[3]}" nexthop dev hub via-wgpeer "${KEY[1]}"
