@@ -29,7 +29,8 @@ MACHINERY = re.compile(r"dump_stack|should_fail|fail_dump")
 # What tries again, or does without, when an allocation of its own fails.
 WITHIN = re.compile(r"slab|sheaf|sheaves|pcs|barn|refill|pcpu_balance")
 # What a debug kernel allocates for itself.
-OWN_TOOLS = re.compile(r"stack_depot|kasan|set_track|kmemleak|create_object|debug_object|fill_pool")
+OWN_TOOLS = re.compile(r"stack_depot|kasan|set_track|kmemleak|create_object|debug_object|fill_pool|"
+                       r"ref_tracker")
 
 
 class Symbols:

@@ -27,8 +27,9 @@ import re
 import subprocess
 import sys
 
-# An allocator, by its name: all that the kernel has are called so.
-ALLOCATOR = re.compile(r"alloc(?!\w*_free)|(mem|str)n?dup|skb_(clone|copy(?!_bits)|expand)|"
+# An allocator, by its name: all that the kernel has are called so. What trackers of references
+# allocate is for themselves, and they do without.
+ALLOCATOR = re.compile(r"(?<!tracker_)alloc(?!\w*_free)|(mem|str)n?dup|skb_(clone|copy(?!_bits)|expand)|"
                        r"_pull_tail|msg_new|cache_init|metrics_init|create_workqueue")
 # What the compiler adds to the names of functions that it has split or specialized.
 SUFFIX = re.compile(r"\.(isra|constprop|part|cold|llvm|lto_priv)\b.*$")
