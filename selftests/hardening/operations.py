@@ -15,8 +15,7 @@ import control
 from control import (ADD, APPEND, REPLACE, UAPI, Control, multipath, nest, peer, through, u32,
                      via_gateway, via_key)
 from inject import libc
-from lib import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Netlink, attr,
-                 attrs)
+from lib import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Netlink, attr)
 
 SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176
 INDEX = 1000

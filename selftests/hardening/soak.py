@@ -52,7 +52,8 @@ KINDS = {
     "mode OFF", "mode AUTO", "mode ON", "filter DEVICE", "filter STRICT", "filter NONE",
     "delete device", "new device", "move device", "move device back", "device down",
     "ip nexthop flush", "ip -4 route flush proto boot", "ip -6 route flush proto boot",
-    "route elsewhere", "delete elsewhere", "unload module", "load module", "show routes", "show nexthops", "show devices",
+    "route elsewhere", "delete elsewhere", "unload module", "load module",
+    "show routes", "show nexthops", "show devices",
     "show bindings", "show wg", "fill a namespace", "delete namespace",
 }
 ONE_IN = {traffic.TO_PEER: 8, traffic.NO_DST: 8, traffic.FORWARDED: 8, traffic.TO_HUB: 20}
