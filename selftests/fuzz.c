@@ -228,7 +228,7 @@ static void put_resilience(void)
 	attr_u16(NHA_GROUP_TYPE, type);
 	nest = nest_start(NHA_RES_GROUP | NLA_F_NESTED);
 	if (!one_in(4))
-		attr_u16(NHA_RES_GROUP_BUCKETS, one_in(12) ? below(1024) : 1U << below(6));
+		attr_u16(NHA_RES_GROUP_BUCKETS, one_in(12) ? below(1024) : 4U << below(4));
 	if (one_in(4))
 		attr_u32(NHA_RES_GROUP_IDLE_TIMER, one_in(4) ? rnd() : 0);
 	if (one_in(4))
@@ -236,35 +236,48 @@ static void put_resilience(void)
 	nest_end(nest);
 }
 
-static void put_nexthop(bool new)
+/*
+ * Of the ids 1 to 8 the first four are mostly of nexthops, then come two of groups and
+ * two of resilient groups: one can't be replaced by another, and only nexthops are members.
+ */
+static uint32_t nexthop_id(uint32_t first, uint32_t count)
+{
+	return one_in(8) ? 1 + below(8) : first + below(count);
+}
+
+static void put_group(bool resilient)
+{
+	struct nexthop_grp group[4] = { 0 };
+	uint32_t i, count = 1 + below(4), first = below(4);
+
+	attr_u32(NHA_ID, nexthop_id(resilient ? 7 : 5, 2));
+	for (i = 0; i < count; i++) {
+		/* None may come twice. */
+		group[i].id = one_in(12) ? 1 + below(8) : 1 + (first + i) % 4;
+		group[i].weight = one_in(8) ? below(256) : 0;
+	}
+	attr(NHA_GROUP, group, count * sizeof(group[0]));
+	if (resilient)
+		put_resilience();
+}
+
+static void put_new_nexthop(void)
 {
 	struct nhmsg nhm = {
 		.nh_family = one_in(2) ? AF_INET : AF_INET6,
-		.nh_protocol = new ? RTPROT_BOOT : 0,
+		.nh_protocol = RTPROT_BOOT,
 	};
-	struct nexthop_grp group[4] = { 0 };
-	int i, count = 1 + below(4);
 
-	if (new && one_in(4))
+	if (one_in(4))
 		nhm.nh_family = AF_UNSPEC;
 	if (one_in(20))
 		nhm.nh_family = rnd();
-	if (!new)
-		nhm.nh_family = 0;
 	put(&nhm, sizeof(nhm));
-	attr_u32(NHA_ID, 1 + below(8));
-	if (!new && !one_in(10))
-		return;
 	if (nhm.nh_family == AF_UNSPEC) {
-		for (i = 0; i < count; i++) {
-			group[i].id = 1 + below(8);
-			group[i].weight = one_in(8) ? below(256) : 0;
-		}
-		attr(NHA_GROUP, group, count * sizeof(group[0]));
-		if (one_in(3))
-			put_resilience();
+		put_group(one_in(2));
 		return;
 	}
+	attr_u32(NHA_ID, nexthop_id(1, 4));
 	if (!one_in(10))
 		attr_u32(NHA_OIF, device());
 	if (one_in(5))
@@ -272,6 +285,17 @@ static void put_nexthop(bool new)
 	put_encap(NHA_ENCAP_TYPE, NHA_ENCAP);
 	if (one_in(30))
 		attr(NHA_BLACKHOLE, NULL, 0);
+}
+
+/* To delete or to show one, seldom with more than its id. */
+static void put_old_nexthop(void)
+{
+	struct nhmsg nhm = { 0 };
+
+	put(&nhm, sizeof(nhm));
+	attr_u32(NHA_ID, 1 + below(8));
+	if (one_in(10))
+		put_group(one_in(2));
 }
 
 /* Mostly the attributes that the command has: none, the device, mode and filter. */
@@ -465,10 +489,10 @@ static enum protocol make(void)
 		break;
 	case RTM_NEWNEXTHOP:
 		head.nlmsg_flags = pick(flags);
-		put_nexthop(true);
+		put_new_nexthop();
 		break;
 	case RTM_DELNEXTHOP:
-		put_nexthop(false);
+		put_old_nexthop();
 		break;
 	case RTM_GETNEXTHOP:
 	case RTM_GETNEXTHOPBUCKET:
@@ -476,7 +500,7 @@ static enum protocol make(void)
 		if (head.nlmsg_type == RTM_GETNEXTHOP && one_in(2))
 			head.nlmsg_flags = 0;
 		if (!head.nlmsg_flags || one_in(4))
-			put_nexthop(false);
+			put_old_nexthop();
 		else
 			put(&(struct nhmsg){ 0 }, sizeof(struct nhmsg));
 		break;
