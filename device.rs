@@ -379,11 +379,14 @@ impl PeerHook for Device {
 #[kunit_tests(wgvia_device)]
 mod tests {
     use super::*;
+    use crate::sys::workqueue::flush;
     use core::{
         cell::Cell,
         ptr, //
     };
     use kernel::{
+        impl_has_work,
+        new_work,
         processor::cpu_relax,
         sync::atomic::{
             Acquire,
@@ -393,7 +396,11 @@ mod tests {
             delay::fsleep,
             Delta, //
         },
-        workqueue, //
+        workqueue::{
+            self,
+            Work,
+            WorkItem, //
+        }, //
     };
 
     fn key(last: u8) -> PublicKey {
@@ -498,41 +505,67 @@ mod tests {
         }
     }
 
+    /// What another thread does to a device: with each turn that begins, a nexthop goes.
+    #[pin_data]
+    struct Turns {
+        device: Arc<Device>,
+        begun: Atomic<u32>,
+        ended: Atomic<u32>,
+        #[pin]
+        work: Work<Turns>,
+    }
+
+    impl Turns {
+        const ALL: u32 = 100_000;
+
+        fn new(device: Arc<Device>) -> impl PinInit<Self> {
+            pin_init!(Self {
+                device,
+                begun: Atomic::new(0),
+                ended: Atomic::new(0),
+                work <- new_work!("wgvia::Turns::work"),
+            })
+        }
+    }
+
+    impl_has_work! {
+        impl HasWork<Turns> for Turns { self.work }
+    }
+
+    impl WorkItem for Turns {
+        type Pointer = Arc<Turns>;
+
+        fn run(this: Arc<Turns>) {
+            for turn in 1..=Self::ALL {
+                wait_for(&this.begun, turn);
+                this.device.nexthop_unlinked();
+                this.ended.store(turn, Release);
+            }
+        }
+    }
+
     /// The last nexthop goes while another comes, in two threads: whoever is first, packets are told
     /// in the end that there is one.
     #[test]
     fn packets_are_told_of_the_last_change() -> Result {
-        const TURNS: u32 = 100_000;
-
-        struct Turns {
-            begun: Atomic<u32>,
-            ended: Atomic<u32>,
-        }
-
         let device = Device::new()?;
-        let turns = Turns {
-            begun: Atomic::new(0),
-            ended: Atomic::new(0),
-        };
-        let turns = Arc::new(turns, GFP_KERNEL)?;
-        let (others_device, others_turns) = (device.clone(), turns.clone());
-        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-            for turn in 1..=TURNS {
-                wait_for(&others_turns.begun, turn);
-                others_device.nexthop_unlinked();
-                others_turns.ended.store(turn, Release);
-            }
-        })?;
-
+        let turns = Arc::pin_init(Turns::new(device.clone()), GFP_KERNEL)?;
         device.nexthop_linked();
+        workqueue::system_unbound()
+            .enqueue(turns.clone())
+            .map_err(|_| EBUSY)?;
         let mut wrong = 0;
-        for turn in 1..=TURNS {
+        for turn in 1..=Turns::ALL {
             turns.begun.store(turn, Release);
             device.nexthop_linked();
             wait_for(&turns.ended, turn);
             wrong += u32::from(!device.has_nexthops());
         }
+        // Until its last instruction the other thread is in this module.
+        flush(&turns.work);
+        drop(turns);
         assert_eq!((wrong, device.nexthops()), (0, 1));
+        assert!(is_last(device));
         Ok(())
     }
 

@@ -21,3 +21,5 @@ pub(crate) mod packet;
 pub(crate) mod percpu;
 pub(crate) mod rtnl;
 pub(crate) mod wireguard;
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+pub(crate) mod workqueue;
