@@ -52,8 +52,8 @@ fn has(policy: &[bindings::nla_policy], attr: u32, kind: u32) -> bool {
 ///
 /// # Invariants
 ///
-/// `info` is valid for `'a`. Its attributes are those of `policy`, none if that is empty, and those
-/// that are there have passed it.
+/// `info` is valid for `'a`, and of a request for `command`. Its attributes are those of `policy`,
+/// none if that is empty, and those that are there have passed it.
 pub(crate) struct Request<'a> {
     info: *const bindings::genl_info,
     command: u32,
@@ -143,7 +143,8 @@ impl<'a> Request<'a> {
                 _skb: PhantomData,
             })
         };
-        // SAFETY: `header` was put into the message, which is given away either way.
+        // SAFETY: The message is given away either way, and sent only with `header` in it: without,
+        // the result is an error.
         unsafe {
             match result {
                 Ok(()) => {

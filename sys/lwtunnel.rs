@@ -43,12 +43,17 @@ const KEY_ATTR: c_int = bindings::RTA_WGPEER as c_int;
 
 /// The data of a state: a binding that has counted it, and counts it no more when this is dropped.
 /// To be dropped with interrupts on, as what it may put is ([`super::wireguard::Peer`]).
-#[must_use]
+///
+/// # Invariants
+///
+/// The binding has counted a state for this.
+#[must_use = "the binding counts the state no more when this is dropped"]
 pub(crate) struct StateRef(ManuallyDrop<Arc<Binding>>);
 
 impl StateRef {
     /// For [`crate::device::Device::bind`]: the binding has just counted one more state.
     pub(crate) fn new(binding: Arc<Binding>) -> Self {
+        // INVARIANT: It has, by what the caller is.
         Self(ManuallyDrop::new(binding))
     }
 }
@@ -278,7 +283,7 @@ unsafe extern "C" fn match_encap(
     }
 }
 
-/// Counts a nexthop.
+/// Counts a nexthop. Calls for one state may be concurrent, and link it more than once.
 ///
 /// # Safety
 ///

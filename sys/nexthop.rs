@@ -27,7 +27,8 @@ pub(super) fn is_advertised(flags: u32) -> bool {
 
 /// The gateway of a dst without one. Who routes a packet may have named another next hop on the link
 /// than its destination (`FLOWI_FLAG_KNOWN_NH`: raw sockets, `dup to` of nftables, IPVS): the dst is
-/// made for `address` then. It mostly is the destination itself.
+/// made for `address` then, as `rt_nexthop()` and `rt6_nexthop()` say. It mostly is the destination
+/// itself.
 fn named_by_sender(
     address: Option<IpAddr>,
     destination: impl FnOnce() -> IpAddr,
