@@ -319,6 +319,21 @@ class Control:
                 return f"active {active} in mode {mode} with {nexthops} nexthops"
         return "" if counted == total else f"{counted} nexthops, {total} in bindings"
 
+    def left(self, name):
+        """What wgvia counts or has bound on the only device of the namespace, in mode auto; empty
+        if nothing."""
+        bindings = [dict(attrs(body[4:]))[UAPI["WGVIA_A_BINDING_KEY"]].hex()
+                    for body in self.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"])]
+        if bindings:
+            return f"bindings: {' '.join(bindings)}"
+        for body in self.genl_dump("wgvia", UAPI["WGVIA_CMD_DEVICE_GET"]):
+            fields = dict(attrs(body[4:]))
+            nexthops, active = (number(fields[UAPI[f"WGVIA_A_DEVICE_{what}"]])
+                                for what in ("NEXTHOPS", "ACTIVE"))
+            if nexthops or active:
+                return f"{name}: {nexthops} nexthops, active {active}"
+        return ""
+
     def resolve(self, name):
         """The id of a family, found once."""
         if not self.families.get(name):
