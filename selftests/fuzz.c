@@ -660,8 +660,11 @@ static void keep(enum protocol protocol)
 	corpus_len++;
 }
 
-/* Each line is a message: "route" or "wgvia", and what it is in hexadecimal digits. */
-static void load(FILE *file, const char *name)
+/*
+ * Each line is a message: "route" or "wgvia", and what it is in hexadecimal digits. The last one
+ * of KEPT may be half a line, if the guest died when it was written.
+ */
+static void load(FILE *file, const char *name, bool whole)
 {
 	static char line[3 * SPACE];
 	char *digits;
@@ -673,6 +676,8 @@ static void load(FILE *file, const char *name)
 		for (length = 0; digits && length < SPACE; length++)
 			if (sscanf(digits + 1 + 2 * length, "%2hhx", &message[length]) != 1)
 				break;
+		if (length < sizeof(struct nlmsghdr) && !whole)
+			continue;
 		if (length < sizeof(struct nlmsghdr)) {
 			fprintf(stderr, "%s: not a message: %s", name, line);
 			exit(1);
@@ -687,7 +692,7 @@ static void load_corpus(const char *name)
 
 	if (!file)
 		die(name);
-	load(file, name);
+	load(file, name, true);
 	fclose(file);
 }
 
@@ -695,11 +700,13 @@ static void write_down(enum protocol protocol)
 {
 	size_t i;
 
-	fprintf(kept_file, "# %s\n%s ", names[kind_of(protocol)],
+	fprintf(kept_file, "\n# %s\n%s ", names[kind_of(protocol)],
 		protocol == ROUTE ? "route" : "wgvia");
 	for (i = 0; i < length; i++)
 		fprintf(kept_file, "%02x", message[i]);
 	fputc('\n', kept_file);
+	/* It is there even if the guest dies of what follows. */
+	fflush(kept_file);
 }
 
 /* Is the message the first with these flags, family and attributes? */
@@ -788,7 +795,7 @@ static void replay(const char *name, const char *kept_name)
 	if (!kept_file)
 		die(kept_name);
 	rewind(kept_file);
-	load(kept_file, kept_name);
+	load(kept_file, kept_name, false);
 	/* Those that reach nothing new any more are left out this time. */
 	loaded = corpus_len;
 	corpus_len = k;
