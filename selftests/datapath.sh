@@ -166,7 +166,8 @@ every_segment_counts()
 	out=$(nstat_of TcpOutSegs TcpRetransSegs)
 	in=$(nstat_of TcpInSegs)
 	count_from_now
-	transfer_start 2 "$addr" 4
+	transfer_start 2 "$addr"
+	transfer_more 4096
 	transfer_end
 	busywait quiet_tcp
 	check_counters tx-wgpeer=$(($(nstat_of TcpOutSegs TcpRetransSegs) - out)) \

@@ -12,19 +12,45 @@ listens()
 	[[ -n $(in_ns "${!1}" ss -Hltn "sport = :$2") ]]
 }
 
-# transfer_start PEER DST MEGABYTES: a TCP connection from the hub, in the background. A slow
-# kernel gets less to carry.
+# transfer_start PEER DST: a TCP connection from the hub, in the background, which carries
+# random bytes until transfer_end: what is to happen meanwhile does, however fast the machine
+# is. So nobody knows how much it will be, and sums of what is sent and of what arrives are
+# all that is kept.
 transfer_start()
 {
 	local ns=p$1 dst=$2
 
 	[[ $dst != *:* ]] || dst="[$dst]"
-	head -c "$(($3 * 1024 / SLOW))K" /dev/urandom >"$TMP/sent"
-	nsenter --net="/run/netns/${!ns}" socat -u TCP6-LISTEN:5201,ipv6only=0 CREATE:"$TMP/received" &
+	TRANSFER_PEER=$1
+	nsenter --net="/run/netns/${!ns}" socat -u TCP6-LISTEN:5201,ipv6only=0 STDOUT \
+		> >(sha256sum >"$TMP/received") &
 	TRANSFER_SERVER=$!
 	busywait listens "p$1" 5201 || fail "no server"
-	nsenter --net="/run/netns/$hub" timeout $((100 * SLOW)) socat -u OPEN:"$TMP/sent" "TCP:$dst:5201" 2>"$TMP/client" &
+	touch "$TMP/more"
+	while [[ -e $TMP/more ]] && head -c 64K /dev/urandom; do :; done |
+		tee >(sha256sum >"$TMP/sent") |
+		nsenter --net="/run/netns/$hub" timeout $((200 * SLOW)) \
+			socat -u STDIN "TCP:$dst:5201" 2>"$TMP/client" &
 	TRANSFER_CLIENT=$!
+}
+
+# arrived: bytes of the transfer, without those that came before their turn
+arrived()
+{
+	in_peer "$TRANSFER_PEER" ss -Htin "sport = :5201" |
+		sed -nE 's/.*bytes_received:([0-9]+).*/\1/p'
+}
+
+has_arrived() { [[ $(arrived) -ge $1 ]]; }
+
+# transfer_more KILOBYTES: the present state of things lets so many more arrive. A slow kernel
+# gets less to carry.
+transfer_more()
+{
+	busywait has_arrived $(($(arrived) + $1 * 1024 / SLOW)) || {
+		fail "the transfer has stopped"
+		return 1
+	}
 }
 
 transfer_runs()
@@ -32,9 +58,13 @@ transfer_runs()
 	kill -0 "$TRANSFER_SERVER" 2>/dev/null
 }
 
+# sha256sum prints when all is over.
+transfer_summed() { [[ -s $TMP/sent && -s $TMP/received ]]; }
+
 # transfer_end: it ends well, and all that was sent has arrived
 transfer_end()
 {
+	rm "$TMP/more"
 	if wait "$TRANSFER_CLIENT"; then
 		busywait eval ! transfer_runs || fail "the transfer does not end"
 	else
@@ -42,6 +72,7 @@ transfer_end()
 	fi
 	kill "$TRANSFER_SERVER" 2>/dev/null
 	wait "$TRANSFER_SERVER" 2>/dev/null
+	busywait transfer_summed || fail "no sum of what was sent or of what has arrived"
 	cmp -s "$TMP/sent" "$TMP/received" || fail "something else has arrived than was sent"
 	rm -f "$TMP/sent" "$TMP/received"
 }

@@ -252,17 +252,16 @@ switching()
 # In every mode the packets go to the same peer: nobody may notice.
 switch_under_traffic()
 {
-	local mode switches=0
+	local i mode
 
 	check ip_hub route add 10.0.0.2/32 dev hub via-wgpeer "${KEY[2]}"
-	transfer_start 2 10.0.0.2 32
-	while transfer_runs; do
+	transfer_start 2 10.0.0.2
+	for i in {1..5}; do
 		for mode in off auto on; do
 			set_mode "$mode"
-			switches=$((switches + 1))
+			transfer_more 64 || break 2
 		done
 	done
-	[[ $switches -ge 6 ]] || fail "only $switches changes of the mode"
 	transfer_end
 }
 
@@ -318,14 +317,13 @@ switch_away_under_traffic()
 
 	check in_peer 2 ip address add 10.2.0.1/32 dev lo
 	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
-	before=$(sent_to 2)
-	transfer_start 2 10.2.0.1 32
-	busywait has_sent_to 2 $((before + 100000)) || fail "no traffic to peer 2"
+	transfer_start 2 10.2.0.1
+	transfer_more 256
 	before=$(nstat_of TcpRetransSegs)
 	set_mode off
 	busywait retransmitted "$before" || fail "mode off did not stop the connection"
-	transfer_runs || fail "the transfer was over too soon"
 	set_mode auto
+	transfer_more 256
 	transfer_end
 	check in_peer 2 ip address del 10.2.0.1/32 dev lo
 }
