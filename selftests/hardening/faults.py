@@ -62,6 +62,12 @@ def difference(before, after):
     return ", ".join(what for what in before if before[what] != after[what])
 
 
+def lacking(wanted, got):
+    """The messages of a dump that another one does not have."""
+    missing = collections.Counter(wanted) - collections.Counter(got)
+    return [body.hex() for body in missing.elements()]
+
+
 def name_of(error):
     return "answer lost" if error is None else errno.errorcode.get(error, str(error))
 
@@ -99,6 +105,7 @@ class Runner:
         """The error number, or None if the answer was lost."""
         self.faults.traces()
         self.faults.seen = []
+        self.lab.control.dumped = []
         with fault:
             try:
                 error = operation.run()
@@ -115,6 +122,13 @@ class Runner:
             self.passes[operation.name].update((module, name) for module, name, _ in trace)
             self.failed.update(failed_sites(trace, self.sites))
 
+    def compare(self, operation, what, now):
+        """That all has been done, with `now` for the state."""
+        check, dumped = self.ktap.check, self.lab.control.dumped
+        check(f"{what}: what differs", "", difference(operation.after, now))
+        check(f"{what}: what the dump left out", [], lacking(operation.dumped, dumped))
+        check(f"{what}: what the dump had besides", [], lacking(dumped, operation.dumped))
+
     def trial(self, operation, what, fault):
         """One fault: what came of it, or nothing if no allocation failed."""
         check, lab = self.ktap.check, self.lab
@@ -128,7 +142,7 @@ class Runner:
         known = len(self.ktap.diagnostics)
         if error == 0:
             if not (injected and operation.lossy):
-                check(f"{what}, succeeded: what differs", "", difference(operation.after, now))
+                self.compare(operation, f"{what}, succeeded", now)
         elif not operation.partial and not (error is None and now == operation.after):
             check(f"{what}, {name_of(error)}: what differs", "",
                   difference(operation.before, now))
@@ -142,7 +156,7 @@ class Runner:
         # A second time, without a fault, unless it has been done already.
         if error and now == operation.before:
             check(f"after {what}", 0, self.attempt(operation, contextlib.nullcontext()))
-            check(f"after {what}: what differs", "", difference(operation.after, lab.state()))
+            self.compare(operation, f"after {what}", lab.state())
         outcome = "refused" if error else "answer lost" if error is None else "no effect"
         if any(OWN_TOOLS.search(name) for trace in traces for _, name, _ in trace):
             outcome = "of debugging"
@@ -162,7 +176,7 @@ class Runner:
         operation.before = lab.settled()
         error = self.attempt(operation, contextlib.nullcontext())
         check("without a fault", 0, error)
-        operation.after = lab.state()
+        operation.after, operation.dumped = lab.state(), lab.control.dumped
         if error:
             return
         tally = collections.Counter()

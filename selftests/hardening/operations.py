@@ -36,6 +36,7 @@ class FaultyControl(Control):
     def __init__(self, faults):
         super().__init__()
         self.faults = faults
+        self.dumped = []
         self.buffer = bytearray(1 << 18)
 
     def _answers(self, netlink):
@@ -229,6 +230,7 @@ class Operation:
         self.name, self.prepare, self.run, self.errors = name, prepare, run, errors
         self.partial, self.lossy = partial or lossy, lossy
         self.before = self.after = None
+        self.dumped = []
 
 
 def operations(lab):
