@@ -215,8 +215,10 @@ class Runner:
                                         self.faults.site(place[0] + offset)):
                     self.failed.add(site)
                     break
-        for module in sorted({site[0] for site in self.sites}):
+        modules = {"vmlinux", "wgvia", "wireguard"}.union(site[0] for site in self.sites)
+        for module in sorted(modules):
             mine = [site for site in self.sites if site[0] == module]
+            self.ktap.check(f"has sites.py found any in {module}", True, bool(mine))
             print(f"# sites in {module}: {len(mine)}, of which "
                   f"{len(self.failed.intersection(mine))} failed")
         missing, excused = 0, collections.Counter()
