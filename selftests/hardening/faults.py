@@ -128,6 +128,9 @@ class Runner:
         check(f"{what}: what differs", "", difference(operation.after, now))
         check(f"{what}: what the dump left out", [], lacking(operation.dumped, dumped))
         check(f"{what}: what the dump had besides", [], lacking(dumped, operation.dumped))
+        if operation.reached:
+            check(f"{what}: the error of a packet to {operation.reached}", "EDESTADDRREQ",
+                  name_of(self.lab.packet(operation.reached)))
 
     def trial(self, operation, what, fault):
         """One fault: what came of it, or nothing if no allocation failed."""
@@ -143,7 +146,8 @@ class Runner:
         if error == 0:
             if not (injected and operation.lossy):
                 self.compare(operation, f"{what}, succeeded", now)
-        elif not operation.partial and not (error is None and now == operation.after):
+        elif not (operation.partial or operation.lossy or
+                  error is None and now == operation.after):
             check(f"{what}, {name_of(error)}: what differs", "",
                   difference(operation.before, now))
         check(what, "", lab.plain.inconsistent("hub"))
@@ -153,8 +157,9 @@ class Runner:
         if error:
             check(f"{what}: is {name_of(error)} lack of memory", True, error in operation.errors)
             self.errors[name_of(error)] += 1
-        # A second time, without a fault, unless it has been done already.
-        if error and now == operation.before:
+        # A second time, without a fault, unless it has been done already; what has been done in
+        # part is completed.
+        if error and now == operation.before or error != 0 and operation.partial:
             check(f"after {what}", 0, self.attempt(operation, contextlib.nullcontext()))
             self.compare(operation, f"after {what}", lab.state())
         outcome = "refused" if error else "answer lost" if error is None else "no effect"
@@ -179,6 +184,7 @@ class Runner:
         operation.after, operation.dumped = lab.state(), lab.control.dumped
         if error:
             return
+        self.compare(operation, "without a fault", operation.after)
         tally = collections.Counter()
         number, again = 1, False
         while len(self.ktap.diagnostics) < 20:

@@ -193,6 +193,17 @@ class Lab:
             "bindings": loaded and plain.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"]),
         }
 
+    @staticmethod
+    def packet(address):
+        """The error of a packet to it: ENOKEY without a peer, EDESTADDRREQ with one, whose endpoint
+        nobody has said."""
+        with socket.socket(control.family_of(address), socket.SOCK_DGRAM) as sock:
+            try:
+                sock.sendto(b"", (address, 9))
+            except OSError as err:
+                return err.errno
+        return 0
+
     def settled(self, wanted=None):
         """The state, when it is the wanted one, or for a while the same: IPv6 adds the routes of
         a new device's addresses from a work queue."""
@@ -221,14 +232,17 @@ class Operation:
     """What is done before each try, then with the fault.
 
     errors: what it may be refused with; in places the kernel has another word for lack of memory.
-    partial: when it fails it may have done some of what it does, as without wgvia.
-    lossy: it may also say that it has succeeded then.
+    partial: when it fails it may have done some of what it does, as without wgvia; done again, it
+        does the rest.
+    lossy: when it fails it may have done some, and may say that it has succeeded; then that is all.
+    reached: an address; once all is done, there is a peer for packets to it.
     """
 
-    def __init__(self, name, prepare, run, errors=NO_BUFFERS, partial=False, lossy=False):
+    def __init__(self, name, prepare, run, errors=NO_BUFFERS, partial=False, lossy=False,
+                 reached=None):
         # pylint: disable=too-many-arguments,too-many-positional-arguments
         self.name, self.prepare, self.run, self.errors = name, prepare, run, errors
-        self.partial, self.lossy = partial or lossy, lossy
+        self.partial, self.lossy, self.reached = partial, lossy, reached
         self.before = self.after = None
         self.dumped = []
 
@@ -419,7 +433,8 @@ def operations(lab):
     nobody = fresh(*routes, lambda: plain.route(ADD, "10.3.0.0/16",
                                                 through(INDEX, via_key(NOBODY))))
     add("WireGuard: add a peer that routes name", nobody,
-        lambda: do.wg_set("hub", peer(NOBODY, allowed=["10.0.0.3/32"])), partial=True)
+        lambda: do.wg_set("hub", peer(NOBODY, allowed=["10.0.0.3/32"])), partial=True,
+        reached="10.3.0.1")
     add("WireGuard: remove a peer that routes name", fresh(*routes),
         lambda: do.wg_set("hub", peer(KEY1, control.WGPEER_F_REMOVE_ME)))
     add("WireGuard: change the private key", fresh(*routes),
