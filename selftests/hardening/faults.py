@@ -188,7 +188,8 @@ class Runner:
         tally = collections.Counter()
         number, again = 1, False
         while len(self.ktap.diagnostics) < 20:
-            outcome = self.trial(operation, f"fault {number}", self.faults.nth(number))
+            outcome = self.trial(operation, f"fault {number}",
+                                 self.faults.nth(number, operation.below))
             if not outcome:
                 break
             tally[outcome] += 1
@@ -256,11 +257,11 @@ def main():
         print("1..0 # SKIP needs a kernel with CONFIG_FAULT_INJECTION (make KERNEL=debug)")
         sys.exit(KSFT_SKIP)
     os.system("modprobe wgvia")
-    with scratch_netns("faults"):
+    with scratch_netns("faults-away") as away, scratch_netns("faults") as home:
         with open("/proc/sys/net/ipv6/conf/default/accept_dad", "w", encoding="ascii") as dad:
             dad.write("0")
         faults = Faults()
-        lab = Lab(faults)
+        lab = Lab(faults, home, away)
         chosen = [operation for operation in operations(lab)
                   if any(fnmatch.fnmatch(operation.name, pattern) for pattern in patterns or "*")]
         ktap = Ktap(len(chosen) + 1)

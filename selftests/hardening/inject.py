@@ -3,7 +3,8 @@
 
 Three ways, of which one is armed at a time, for what runs inside `with faults:`
 
-    nth(NUMBER)       one allocation, counted by /proc/thread-self/fail-nth
+    nth(NUMBER)       one allocation, counted by /proc/thread-self/fail-nth; of all, or of those
+                      below some code
     site(ADDRESS)     all below one call, which returns to this address
     percpu()          all that per-CPU memory would grow by, when none of it is left
 """
@@ -21,6 +22,7 @@ MAKE_IT_FAIL = "/proc/thread-self/make-it-fail"
 ATTRIBUTES = "failslab", "fail_page_alloc"
 SYS_BPF, BPF_MAP_CREATE, BPF_MAP_TYPE_PERCPU_ARRAY = 321, 0, 6
 TIMES = 1 << 30
+EVERYWHERE = 0, (1 << 64) - 1
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -63,8 +65,10 @@ class Faults:
         kmemleak = ("kmemleak_alloc", "kmemleak_alloc_percpu", "kmemleak_vmalloc",
                     "kmemleak_scan_area")
         percpu = "pcpu_alloc_noprof", "pcpu_balance_workfn"
-        symbols = Symbols(*kmemleak, *percpu)
+        notifiers = "notifier_call_chain"
+        symbols = Symbols(*kmemleak, *percpu, notifiers)
         self.percpu_text = symbols.span(*percpu)
+        self.notifiers_text = symbols.span(notifiers)
         start, end = symbols.span(*kmemleak)
         for name in ATTRIBUTES:
             # kmemleak does without memory, but prints that under a lock of its own, of which
@@ -90,25 +94,37 @@ class Faults:
             return int(file.read())
 
     @contextlib.contextmanager
-    def failing(self, names, text, **settings):
-        """All allocations below the code `text` fail."""
+    def below(self, names, text):
+        """No allocation fails or is counted but below the code `text`."""
         for name in names:
-            self.set(name, require_start=text[0], require_end=text[1], times=TIMES,
-                     probability=100, verbose=0, **settings)
+            self.set(name, require_start=text[0], require_end=text[1])
         try:
             yield
         finally:
             for name in names:
-                self.set(name, probability=0, require_start=0, require_end=(1 << 64) - 1,
-                         verbose=2, task_filter="N")
+                self.set(name, require_start=EVERYWHERE[0], require_end=EVERYWHERE[1])
 
     @contextlib.contextmanager
-    def nth(self, number):
-        """The allocation with this number fails, of the first system call `with self`."""
-        self.injected = False
-        self.armed = self.fail_nth, b"%d" % number
-        yield
-        self.armed = None
+    def failing(self, names, text, **settings):
+        """All allocations below the code `text` fail."""
+        with self.below(names, text):
+            for name in names:
+                self.set(name, times=TIMES, probability=100, verbose=0, **settings)
+            try:
+                yield
+            finally:
+                for name in names:
+                    self.set(name, probability=0, verbose=2, task_filter="N")
+
+    @contextlib.contextmanager
+    def nth(self, number, text=EVERYWHERE):
+        """The allocation with this number fails, of those below the code `text` and in the first
+        system call `with self`."""
+        with self.below(ATTRIBUTES, text):
+            self.injected = False
+            self.armed = self.fail_nth, b"%d" % number
+            yield
+            self.armed = None
 
     @contextlib.contextmanager
     def site(self, address):

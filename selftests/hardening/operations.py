@@ -14,8 +14,9 @@ import time
 import control
 from control import (ADD, APPEND, REPLACE, UAPI, Control, multipath, nest, peer, through, u32,
                      via_gateway, via_key)
-from inject import libc
-from lib import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Netlink, attr)
+from inject import EVERYWHERE, libc
+from lib import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Netlink, attr,
+                 netns)
 
 SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176
 INDEX = 1000
@@ -94,11 +95,15 @@ class FaultyControl(Control):
 
 
 class Lab:
-    """A namespace with one WireGuard device, and what is known of it."""
+    """A namespace with one WireGuard device, and what is known of it; and one to move it to."""
 
-    def __init__(self, faults):
+    def __init__(self, faults, home, away):
+        self.home, self.away = home, away
         self.control = FaultyControl(faults)
         self.plain = Control()
+        with netns(away, home):
+            self.control_away = FaultyControl(faults)
+            self.plain_away = Control()
         self.module = os.open(self._module_path(), os.O_RDONLY)
         self.clean = {}
         self.table = 0x77670000
@@ -119,6 +124,7 @@ class Lab:
         """The device anew, with two peers, and no routes; wgvia knows of it if it has a mode."""
         plain = self.plain
         self.forget_family()
+        self.plain_away.del_device("hub")
         plain.del_device("hub")
         for ident in 3, 2, 1:
             plain.nexthop(None, ident, 0, b"")
@@ -170,7 +176,7 @@ class Lab:
 
     def forget_family(self):
         """It has another id when the module is loaded again."""
-        for do in self.plain, self.control:
+        for do in self.plain, self.control, self.plain_away:
             do.families.pop("wgvia", None)
 
     @staticmethod
@@ -179,9 +185,14 @@ class Lab:
 
     def state(self):
         """All that an operation may change."""
-        plain = self.plain
-        loaded = os.path.exists("/sys/module/wgvia")
         self.forget_family()
+        with netns(self.away, self.home):
+            away = self.has_device() and self.seen_by(self.plain_away)
+        return {**self.seen_by(self.plain), "away": away}
+
+    def seen_by(self, plain):
+        """The state of the namespace that this control and the thread are in."""
+        loaded = os.path.exists("/sys/module/wgvia")
         return {
             "links": sorted(socket.if_nameindex()),
             "peers": plain.peers("hub"),
@@ -236,13 +247,14 @@ class Operation:
         does the rest.
     lossy: when it fails it may have done some, and may say that it has succeeded; then that is all.
     reached: an address; once all is done, there is a peer for packets to it.
+    below: the code of the kernel whose allocations are made to fail.
     """
 
     def __init__(self, name, prepare, run, errors=NO_BUFFERS, partial=False, lossy=False,
-                 reached=None):
+                 reached=None, below=EVERYWHERE):
         # pylint: disable=too-many-arguments,too-many-positional-arguments
         self.name, self.prepare, self.run, self.errors = name, prepare, run, errors
-        self.partial, self.lossy, self.reached = partial, lossy, reached
+        self.partial, self.lossy, self.reached, self.below = partial, lossy, reached, below
         self.before = self.after = None
         self.dumped = []
 
@@ -405,8 +417,11 @@ def operations(lab):
         add(f"IPv6: ask for a route by a router that is {state}", probed(*steps),
             lambda: do.get_route("fd01::1"), errors=NO_BUFFERS | {errno.ENETUNREACH})
 
-    routes = [lambda: plain.route(ADD, "10.1.0.0/16", through(INDEX, via_key(KEY1))),
-              lambda: plain.route(ADD, "fd01::/32", through(INDEX, via_key(KEY2)))]
+    def routes_by(by):
+        return [lambda: by.route(ADD, "10.1.0.0/16", through(INDEX, via_key(KEY1))),
+                lambda: by.route(ADD, "fd01::/32", through(INDEX, via_key(KEY2)))]
+
+    routes = routes_by(plain)
 
     def wgvia_dump(command, attributes=b""):
         def run():
@@ -449,6 +464,17 @@ def operations(lab):
         lambda: lab.add_device(do), errors=NO_BUFFERS | {errno.EINVAL})
     add("WireGuard: delete a device with routes", fresh(*routes),
         lambda: do.del_device("hub"))
+
+    # What fails in the notifiers, by which routes go, is no reason for the kernel not to go on, and
+    # no error. It has a WARN_ON() for what fails outside of them, in device_rename(). A namespace
+    # that is deleted with a device in it is not here: a work queue does that.
+    notifiers = do.faults.notifiers_text
+    add("WireGuard: move a device with routes to another namespace", fresh(*routes),
+        lambda: do.move_device("hub", lab.away), below=notifiers)
+    add("WireGuard: move a device with routes back",
+        fresh(lambda: plain.move_device("hub", lab.away),
+              lambda: lab.plain_away.set_up("hub"), *routes_by(lab.plain_away)),
+        lambda: lab.control_away.move_device("hub", lab.home), below=notifiers)
 
     def finit_module():
         with do.faults:
