@@ -16,8 +16,8 @@ import struct
 import subprocess
 import time
 
-from lib import (NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Ktap, Netlink, attr,
-                 attrs, errno_name, require, scratch_netns)
+from lib import (NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, SLOW, Ktap, Netlink,
+                 attr, attrs, errno_name, require, scratch_netns)
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
@@ -155,7 +155,7 @@ class Routes:
             return int(file.read())
 
     def references_are(self, number):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 10 * SLOW
         while self.references() != number and time.monotonic() < deadline:
             time.sleep(0.01)
         return self.references() == number

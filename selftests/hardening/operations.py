@@ -15,8 +15,8 @@ import control
 from control import (ADD, APPEND, REPLACE, UAPI, Control, multipath, nest, peer, through, u32,
                      via_gateway, via_key)
 from inject import EVERYWHERE, libc
-from lib import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Netlink, attr,
-                 netns)
+from lib import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, SLOW, Netlink,
+                 attr, netns)
 
 SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176
 INDEX = 1000
@@ -218,7 +218,7 @@ class Lab:
     def settled(self, wanted=None):
         """The state, when it is the wanted one, or for a while the same: IPv6 adds the routes of
         a new device's addresses from a work queue."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 10 * SLOW
         state = self.state()
         while time.monotonic() < deadline and state != wanted:
             time.sleep(0.3)
