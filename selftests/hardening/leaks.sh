@@ -13,7 +13,9 @@
 # What is left is printed in lines that begin with #, then "Bail out!". So is why
 # nothing can be said of it.
 
-caches=(net_namespace ip_fib_alias ip_fib_trie fib6_node rtable ip6_dst_cache)
+caches=(net_namespace ip_fib_alias ip_fib_trie rtable)
+# These are not there with ipv6.disable=1.
+[[ ! -e /proc/net/if_inet6 ]] || caches+=(fib6_node ip6_dst_cache)
 kmemleak=/sys/kernel/debug/kmemleak
 leaks=()
 
