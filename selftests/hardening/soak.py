@@ -57,7 +57,7 @@ KINDS = {
     "show routes", "show nexthops", "show devices",
     "show bindings", "show wg", "fill a namespace", "delete namespace",
 }
-ONE_IN = {traffic.TO_PEER: 8, traffic.NO_DST: 8, traffic.FORWARDED: 8, traffic.TO_HUB: 20}
+ONE_IN = {traffic.TO_PEER: 8, traffic.NO_DST: 8, traffic.FORWARDED: 8, traffic.TO_HUB: 40}
 
 
 class History:
@@ -774,8 +774,8 @@ def main():
 
     def packets_judged():
         for direction, name in names.items():
-            ktap.check(f"are most packets {name} such that one peer only may have them", True,
-                       forgiven[direction] * 2 < judged[direction])
+            ktap.check(f"might another peer not have had one in four packets {name}", True,
+                       forgiven[direction] * 4 < judged[direction] * 3)
 
     ktap.test("everything changes until the end", workers_ran)
     ktap.test("every kind of change is done", everything_done)
