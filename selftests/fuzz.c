@@ -676,9 +676,9 @@ static void load(FILE *file, const char *name, bool whole)
 		for (length = 0; digits && length < SPACE; length++)
 			if (sscanf(digits + 1 + 2 * length, "%2hhx", &message[length]) != 1)
 				break;
-		if (length < sizeof(struct nlmsghdr) && !whole)
-			continue;
 		if (length < sizeof(struct nlmsghdr)) {
+			if (!whole)
+				continue;
 			fprintf(stderr, "%s: not a message: %s", name, line);
 			exit(1);
 		}

@@ -296,21 +296,24 @@ class Control:
                     peers[fields[WGPEER_A_PUBLIC_KEY]] = frozenset(ips)
         return peers
 
+    def wgvia_dump(self, what):
+        """The attributes of each DEVICE or BINDING that wgvia has here."""
+        return [dict(attrs(body[4:]))
+                for body in self.genl_dump("wgvia", UAPI[f"WGVIA_CMD_{what}_GET"])]
+
     def inconsistent(self, name):
         """What wgvia says of the only device that does not fit what else there is, or what else it
         says; empty if all does."""
         if not os.path.exists("/sys/module/wgvia"):
             return ""
         peers, total = self.peers(name), 0
-        for body in self.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"]):
-            fields = dict(attrs(body[4:]))
+        for fields in self.wgvia_dump("BINDING"):
             key = fields[UAPI["WGVIA_A_BINDING_KEY"]]
             total += number(fields[UAPI["WGVIA_A_BINDING_NEXTHOPS"]])
             if (key in peers) != bool(number(fields[UAPI["WGVIA_A_BINDING_PRESENT"]])):
                 return f"binding of {key.hex()}: present is wrong"
         counted = 0
-        for body in self.genl_dump("wgvia", UAPI["WGVIA_CMD_DEVICE_GET"]):
-            fields = dict(attrs(body[4:]))
+        for fields in self.wgvia_dump("DEVICE"):
             mode, nexthops, active = (number(fields[UAPI[f"WGVIA_A_DEVICE_{what}"]])
                                       for what in ("MODE", "NEXTHOPS", "ACTIVE"))
             counted += nexthops
@@ -322,12 +325,11 @@ class Control:
     def left(self, name):
         """What wgvia counts or has bound on the only device of the namespace, in mode auto; empty
         if nothing."""
-        bindings = [dict(attrs(body[4:]))[UAPI["WGVIA_A_BINDING_KEY"]].hex()
-                    for body in self.genl_dump("wgvia", UAPI["WGVIA_CMD_BINDING_GET"])]
+        bindings = [fields[UAPI["WGVIA_A_BINDING_KEY"]].hex()
+                    for fields in self.wgvia_dump("BINDING")]
         if bindings:
             return f"bindings: {' '.join(bindings)}"
-        for body in self.genl_dump("wgvia", UAPI["WGVIA_CMD_DEVICE_GET"]):
-            fields = dict(attrs(body[4:]))
+        for fields in self.wgvia_dump("DEVICE"):
             nexthops, active = (number(fields[UAPI[f"WGVIA_A_DEVICE_{what}"]])
                                 for what in ("NEXTHOPS", "ACTIVE"))
             if nexthops or active:
