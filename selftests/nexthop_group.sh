@@ -260,6 +260,45 @@ resilient()
 	done
 }
 
+# sends_to N: something from the socket, and that peer has been sent something: a handshake
+sends_to()
+{
+	echo >&"$socket"
+	wg show here transfer | awk -v key="${KEY[$1]}" '$1 == key { sent = $3 } END { exit !sent }'
+}
+
+# A connected socket in init_net, where the device of a dst that is dead is
+init_net()
+{
+	local i socket
+
+	family "$1"
+	check ip link add here type wireguard
+	check wg set here private-key <(wg genkey)
+	for i in 1 2 3; do
+		check wg set here peer "${KEY[i]}" endpoint 127.0.0.1:9
+	done
+	check ip link set here up
+	check ip address add "$hub_addr" dev here
+	check wgvia set here mode on
+	for i in 1 2; do
+		check ip "-$f" nexthop add id "$i" dev here via-wgpeer "${KEY[i]}"
+	done
+	check ip nexthop add id 10 group 1
+	check ip "-$f" route add "$prefix" metric 10 nhid 10
+	check ip "-$f" route add "$prefix" metric 20 nhid 2
+	exec {socket}<>"/dev/udp/$addr/9"
+	busywait sends_to 1 || fail "the member of the group gets nothing"
+	check ip "-$f" nexthop replace id 1 dev here via-wgpeer "${KEY[3]}"
+	busywait sends_to 3 || fail "what the member is replaced by gets nothing"
+	check ip nexthop del id 1
+	busywait sends_to 2 || fail "the other route gets nothing when the group is gone"
+	exec {socket}>&-
+	check ip link del here
+}
+
+cleanup_file() { ip link del here 2>/dev/null; }
+
 bucket_commands()
 {
 	local of_two
@@ -434,6 +473,7 @@ for f in 4 6; do
 	test_add "IPv$f: JSON" json $f
 	test_add "IPv$f: monitor" monitor $f
 	test_add "IPv$f: 300 members" many $f
+	test_add "IPv$f: a connected socket in init_net" init_net $f
 done
 
 setup_hub 3 lan
