@@ -148,6 +148,25 @@ replaced()
 	check nexthop del id 1
 }
 
+# A connected socket when its route goes, and the object stays
+route_goes()
+{
+	local i
+
+	family "$1"
+	for i in 2 3; do
+		check nexthop add id "$i" dev hub via-wgpeer "${KEY[i]}"
+		check ip_hub route add "$prefix" metric "${i}0" nhid "$i"
+	done
+	packets open s hub "$addr"
+	packets again s
+	check_eq "sent by a connected socket" p2 "$REPLY"
+	check ip_hub route del "$prefix" metric 20
+	packets again s
+	check_eq "sent by a connected socket when its route has gone" p3 "$REPLY"
+	packets close s
+}
+
 # Another device under a nexthop: its routes go there, and what the peer may send with them.
 other_device()
 {
@@ -306,6 +325,7 @@ for f in 4 6; do
 	test_add "IPv$f: errors and warnings" refused $f
 	test_add "IPv$f: a route uses a nexthop object" route_uses_it $f
 	test_add "IPv$f: replacing it moves all its routes" replaced $f
+	test_add "IPv$f: a connected socket whose route goes" route_goes $f
 	test_add "IPv$f: replacing it moves to another device" other_device $f
 	test_add "IPv$f: another device under traffic" other_device_with_traffic $f
 	test_add "IPv$f: blackhole" blackhole $f

@@ -162,10 +162,6 @@ class World:
             return False
         route, objects = self.route[packet.prefix], self.object[packet.prefix]
         atoms = {atom for atom in route.between(*span) if atom[0] != "object"}
-        # A connected IPv6 socket is not told when a route with a nexthop object goes, only when an
-        # object that routes have is replaced: see ip6_dst_check().
-        if ":" in PREFIXES[packet.prefix]:
-            span = packet.since - SLACK, span[1]
         for atom in route.between(*span):
             if atom[0] == "object":
                 atoms |= objects[atom[1]].between(*span)

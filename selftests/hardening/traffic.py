@@ -4,9 +4,8 @@
 A process in the hub, one in the namespaces of the peers and one in a namespace
 behind the hub send to each other and write down what arrives. A datagram holds the
 number of the prefix that it is to (from the hub and from behind it) or from (from a
-peer), the number of the peer that sent it, when its socket was connected, and the
-time. The time of arrival is the kernel's own, of when the packet came out of the
-device that received it.
+peer), the number of the peer that sent it, and the time. The time of arrival is the
+kernel's own, of when the packet came out of the device that received it.
 """
 
 import collections
@@ -32,14 +31,13 @@ IPV6_FREEBIND = 78
 TO_PEER, TO_HUB, NO_DST, FORWARDED = DIRECTIONS = range(4)
 HUB = {socket.AF_INET: "10.0.0.254", socket.AF_INET6: "fd00::fe"}
 
-PAYLOAD = struct.Struct("=4sBBHdd40x")
+PAYLOAD = struct.Struct("=4sBBHd48x")
 MAGIC = b"soak"
 SEGMENTS = 4
 
-# What is written down: direction, prefix, peer, when the way may have been looked up at first
-# (when the socket was connected, if it was), sent, arrived.
-Arrival = collections.namedtuple("Arrival", "direction prefix peer since sent arrived")
-RECORD = struct.Struct("=BBHddd")
+# What is written down of each packet
+Arrival = collections.namedtuple("Arrival", "direction prefix peer sent arrived")
+RECORD = struct.Struct("=BBHdd")
 
 
 def arrivals(path):
@@ -87,16 +85,16 @@ class Endpoint:
                 if len(data) < PAYLOAD.size or data[:4] != MAGIC:
                     self.results["strange"] += 1
                     continue
-                _, direction, prefix, sender, since, sent_at = PAYLOAD.unpack_from(data)
+                _, direction, prefix, sender, sent_at = PAYLOAD.unpack_from(data)
                 seconds, nanoseconds = struct.unpack("=qq", controls[0][2][:16])
-                self.file.write(RECORD.pack(direction, prefix, peer or sender, since or sent_at,
-                                            sent_at, seconds + nanoseconds / 1e9))
+                self.file.write(RECORD.pack(direction, prefix, peer or sender, sent_at,
+                                            seconds + nanoseconds / 1e9))
                 self.results["received"] += 1
 
-    def send(self, sock, direction, prefix, peer, address, since=0.0):
+    def send(self, sock, direction, prefix, peer, address):
         # pylint: disable=too-many-arguments,too-many-positional-arguments
         """One datagram, sometimes one that is cut into several, sometimes a large one."""
-        payload = PAYLOAD.pack(MAGIC, direction, prefix, peer, since, time.time())
+        payload = PAYLOAD.pack(MAGIC, direction, prefix, peer, time.time())
         controls, kind = [], self.random.random()
         if kind < 0.1:
             payload *= SEGMENTS
@@ -134,7 +132,7 @@ class Hub(Endpoint):
     def send_without_dst(self, prefix, family, address):
         """What a packet socket sends has not been routed."""
         packet = forged(*map(ipaddress.ip_address, (HUB[family], address[0])), PAYLOAD.pack(
-            MAGIC, NO_DST, prefix, 0, 0.0, time.time()), port=PORT)
+            MAGIC, NO_DST, prefix, 0, time.time()), port=PORT)
         protocol = ETH_P_IPV6 if family == socket.AF_INET6 else ETH_P_IP
         self.sent[NO_DST] += 1
         try:
@@ -150,19 +148,18 @@ class Hub(Endpoint):
         if self.random.random() < 0.3:
             self.send(self.unconnected[family], TO_PEER, prefix, 0, address)
             return
-        sock, since = self.connected.get(prefix, (None, 0.0))
+        sock = self.connected.get(prefix)
         if not sock or self.random.random() < 0.05:
             if sock:
                 sock.close()
-            sock, since = socket.socket(family, socket.SOCK_DGRAM), time.time()
-            self.connected[prefix] = sock, since
+            sock = self.connected[prefix] = socket.socket(family, socket.SOCK_DGRAM)
             try:
                 sock.connect(address)
             except OSError as err:
                 self.results[errno.errorcode[err.errno]] += 1
-                self.connected.pop(prefix)[0].close()
+                self.connected.pop(prefix).close()
                 return
-        self.send(sock, TO_PEER, prefix, 0, None, since)
+        self.send(sock, TO_PEER, prefix, 0, None)
 
 
 class Behind(Hub):
