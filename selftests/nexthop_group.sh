@@ -259,7 +259,7 @@ sends_to()
 # A connected socket in init_net, where the device of a dst that is dead is
 init_net()
 {
-	local i socket
+	local i sent socket
 
 	family "$1"
 	check ip link add here type wireguard
@@ -282,6 +282,13 @@ init_net()
 	busywait sends_to 3 || fail "what the member is replaced by gets nothing"
 	check ip nexthop del id 1
 	busywait sends_to 2 || fail "the other route gets nothing when the group is gone"
+	# No route uses this group, but one a member of it: its dsts are released.
+	check ip nexthop add id 11 group 2
+	check ip nexthop replace id 11 group 2
+	sent=$(wgvia show -j here | jq '.[0].counters.tx_wgpeer')
+	echo >&"$socket"
+	check_eq "packets sent when a group was replaced" $((sent + 1)) \
+		"$(wgvia show -j here | jq '.[0].counters.tx_wgpeer')"
 	exec {socket}>&-
 	check ip link del here
 }
