@@ -46,6 +46,9 @@ EXCEPT = {
         (1, "a second notice, if the route has grown while the first was written"),
     ("fib6_add_1", "kmem_cache_alloc_noprof"):
         (1, "the second of two nodes, once the first has failed already"),
+    ("ip6_pol_route", "ip6_rt_cache_alloc"):
+        (1, "for a packet whose sender names the next hop apart from the destination"),
+    ("ip6_rt_cache_alloc", "dst_alloc"): (1, "the same, and for a path MTU or a redirect"),
     ("fib6_nh_init", "pcpu_alloc_noprof"):
         (1, "fib_nh_common_init() wants per-CPU memory before, and there is none for either"),
     ("nh_fill_node", "__kmalloc_noprof"):
