@@ -262,10 +262,14 @@ init_net()
 	local i sent socket
 
 	family "$1"
+	# By a device that stays, the routes of init_net would keep dsts.
+	check ip link add there type dummy
+	check ip address add 203.0.113.1/24 dev there
+	check ip link set there up
 	check ip link add here type wireguard
 	check wg set here private-key <(wg genkey)
 	for i in 1 2 3; do
-		check wg set here peer "${KEY[i]}" endpoint 127.0.0.1:9
+		check wg set here peer "${KEY[i]}" endpoint 203.0.113.2:9
 	done
 	check ip link set here up
 	check ip address add "$hub_addr" dev here
@@ -291,9 +295,14 @@ init_net()
 		"$(wgvia show -j here | jq '.[0].counters.tx_wgpeer')"
 	exec {socket}>&-
 	check ip link del here
+	check ip link del there
 }
 
-cleanup_file() { ip link del here 2>/dev/null; }
+cleanup_file()
+{
+	ip link del here 2>/dev/null
+	ip link del there 2>/dev/null
+}
 
 bucket_commands()
 {
