@@ -344,6 +344,40 @@ ipv6_two_lists()
 	done
 }
 
+# A dump, and what looks for the routes of a device, pass from the first nexthop to
+# what follows the last.
+ipv6_between()
+{
+	local way words
+
+	family 6
+	check ip_hub link add other type dummy
+	for words in "via-wgpeer ${KEY[2]} via-wgpeer ${KEY[3]} K2 K3" \
+		"via fd00::2 via fd00::3 fd00::2 fd00::3"; do
+		read -ra way <<<"$words"
+		check ip_hub link set other up
+		check ip_hub route add "$prefix" dev hub "${way[@]:0:2}"
+		check ip_hub route append "$prefix" dev other
+		check ip_hub route append "$prefix" dev hub "${way[@]:2:2}"
+		check_eq "nexthops" "${way[*]:4} other" "$(peers 6)"
+		check ip_hub link set other down
+		check_eq "nexthops without the other device" "${way[*]:4}" "$(peers 6)"
+		check ip_hub route del "$prefix"
+		check_eq "nexthops when these are deleted" "" "$(peers 6)"
+
+		check ip_hub link set other up
+		check ip_hub route add "$prefix" dev hub
+		check ip_hub route append "$prefix" dev other
+		check ip_hub route replace "$prefix" nexthop dev hub "${way[@]:0:2}" \
+			nexthop dev hub "${way[@]:2:2}"
+		check_eq "nexthops after replace" "${way[*]:4} other" "$(peers 6)"
+		check ip_hub -6 route flush "$prefix"
+		check ip_hub link set other down
+		check_eq "nexthops after flush" "" "$(peers 6)"
+	done
+	check ip_hub link del other
+}
+
 # Weights stay with their nexthops when others come and go.
 ipv6_weights()
 {
@@ -490,6 +524,7 @@ test_add "IPv4: del by key and device of the first nexthop" ipv4_del_by_key dev 
 test_add "IPv6: append, replace and del of single nexthops" ipv6_commands
 test_add "IPv6: del of nexthops of which one is not there" ipv6_del_half
 test_add "IPv6: a plain route beside a multipath route" ipv6_two_lists
+test_add "IPv6: a plain route that was appended in between" ipv6_between
 test_add "IPv6: weights after append and del" ipv6_weights
 test_add "IPv6: what fails is not half done" ipv6_half_done
 test_add "IPv6: what fails takes nothing of others with it" ipv6_half_others
