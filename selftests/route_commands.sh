@@ -363,6 +363,35 @@ wrong_device()
 	check_show "nexthops" .nexthops 0
 }
 
+# The kernel's route for an address comes and goes with it, another for the same
+# prefix does not.
+prefix_of_address()
+{
+	local own=10.9.0.1/24 own_prefix=10.9.0.0/24 via way
+
+	family "$1"
+	[[ $1 == 4 ]] || own=fd09::1/64 own_prefix=fd09::/64
+	for via in "" "via $gateway"; do
+		read -ra way <<<"$via"
+		check ip_hub address add "$own" dev hub
+		check ip_hub route add "$own_prefix" dev hub metric 32 via-wgpeer "${KEY[2]}" "${way[@]}"
+		check ip_hub address change "$own" dev hub metric 300
+		check_eq "routes" "boot=32 kernel=300" "$(by_protocol "$1" "$own_prefix")"
+		check ip_hub address del "$own" dev hub
+		check_eq "routes without the address" "boot=32" "$(by_protocol "$1" "$own_prefix")"
+		check_peers "$1" "$own_prefix" K2
+		check ip_hub route del "$own_prefix"
+		check_show "nexthops" .nexthops 0
+	done
+}
+
+# by_protocol FAMILY PREFIX: who made the routes, and their metrics
+by_protocol()
+{
+	ip_hub -j "-$1" -details route show exact "$2" |
+		jq -r 'map("\(.protocol)=\(.metric)") | join(" ")'
+}
+
 not_a_key()
 {
 	local key
@@ -398,6 +427,7 @@ for f in 4 6; do
 	test_add "IPv$f: batch" batch $f
 	test_add "IPv$f: a gateway and a key" gateway_and_key $f
 	test_add "IPv$f: a wrong device or none" wrong_device $f
+	test_add "IPv$f: the route of an address and another" prefix_of_address $f
 	test_add "IPv$f: what is no key" not_a_key $f
 done
 
