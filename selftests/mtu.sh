@@ -30,6 +30,7 @@ test_reset()
 	local ns
 
 	reset_hub
+	hash_by 1
 	ip_hub rule flush proto boot
 	ip_hub -6 rule flush proto boot
 	for ns in "$hub" "$lan"; do
@@ -190,33 +191,57 @@ learned()
 	REPLY=$(path "$far")
 }
 
-# IPv6 learns nothing by a nexthop object without a gateway, of whatever device.
 path_mtu_object()
 {
-	local without
-
 	family "$1"
-	set_mode off
-	learned dev hub
-	without=${REPLY#* }
-	check ip_hub nexthop del id 1
-	ip_hub "-$f" route flush cache
-	set_mode auto
 	learned dev hub via-wgpeer "${KEY[2]}"
-	check_eq "path" "K2 $without" "$REPLY"
+	check_eq "path" "K2 1300" "$REPLY"
 	check_send p2 hub "$far"
-	check ip_hub route replace "$far_prefix" nhid 1 mtu 1290
-	check_eq "path by a route with an MTU" "K2 1290" "$(path "$far2")"
-	check_too_big "Message too long" hub "$far2" -M "do" -s 1350
+	check ip_hub "-$f" nexthop replace id 1 dev hub via-wgpeer "${KEY[3]}"
+	check_eq "path after replace" "K3 null" "$(path "$far")"
+	check_send p3 hub "$far"
 	check ip_hub nexthop del id 1
-	ip_hub "-$f" route flush cache
 	learned via "$gateway" dev hub via-wgpeer "${KEY[2]}"
 	check_eq "path with a gateway" "K2 1300" "$REPLY"
 	check_send p2 hub "$far"
 	check ip_hub "-$f" nexthop replace id 1 via "$gateway" dev hub via-wgpeer "${KEY[3]}"
-	check_eq "path after replace" "K3 null" "$(path "$far")"
+	check_eq "path with a gateway after replace" "K3 null" "$(path "$far")"
 	check_send p3 hub "$far"
 	check ip_hub nexthop del id 1
+	set_mode off
+	learned dev hub
+	check_eq "path without wgvia" "null 1300" "$REPLY"
+	check ip_hub nexthop del id 1
+}
+
+# hash_by POLICY: how flows are spread in the hub
+hash_by()
+{
+	in_hub sysctl -qw "net.ipv4.fib_multipath_hash_policy=$1" "net.ipv6.fib_multipath_hash_policy=$1"
+}
+
+# path_mtu_group FAMILY [via]: members that differ in the key alone, each of which
+# learns for itself, by the first packet to an address. By addresses alone, for the
+# kernel does not know the protocol when it looks for the member that should learn.
+path_mtu_group()
+{
+	local i via=() used=()
+
+	family "$1"
+	[[ $# == 1 ]] || via=(via "$gateway")
+	check ip_hub "-$f" nexthop add id 1 "${via[@]}" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" nexthop add id 2 "${via[@]}" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub nexthop add id 3 group 1/2
+	check ip_hub route add "$far_prefix" nhid 3
+	hash_by 3
+	for i in 2 3; do used[i]=$(sent_to $i); done
+	for i in {10..29}; do
+		learn_mtu hub "${far%1}$i"
+		check_too_big "Message too long" hub "${far%1}$i" -M "do" -s 1350
+	done
+	for i in 2 3; do
+		has_sent_to $i "${used[i]}" || fail "peer $i got nothing"
+	done
 }
 
 # Whichever nexthops learn it, each keeps its peer.
@@ -311,6 +336,8 @@ for f in 4 6; do
 		test_add "IPv$f: fragments, by $way" fragments $f $way
 	done
 	test_add "IPv$f: a learned MTU and a nexthop object" path_mtu_object $f
+	test_add "IPv$f: a learned MTU and a nexthop group" path_mtu_group $f
+	test_add "IPv$f: a learned MTU and a nexthop group with a gateway" path_mtu_group $f via
 	test_add "IPv$f: a learned MTU and a multipath route" path_mtu_multipath $f
 	test_add "IPv$f: fragments of our own, and rules with ports" ports_own $f
 	test_add "IPv$f: fragments of others, and rules with ports" ports_forwarded $f
@@ -334,6 +361,7 @@ done
 # Where forge sends what is for nobody.
 check ip_hub link set lan address 02:00:00:00:00:00
 in_hub sysctl -qw net.ipv6.conf.hub.force_forwarding=1 \
-	net.ipv4.fib_multipath_hash_policy=1 net.ipv6.fib_multipath_hash_policy=1
+	net.ipv4.fib_multipath_hash_fields=3 net.ipv6.fib_multipath_hash_fields=3
+hash_by 1
 set_mode $MODE
 tests_run
