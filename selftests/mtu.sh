@@ -235,13 +235,13 @@ path_mtu_group()
 	check ip_hub nexthop add id 3 group 1/2
 	check ip_hub route add "$far_prefix" nhid 3
 	hash_by 3
-	for i in 2 3; do used[i]=$(sent_to $i); done
+	for i in 2 3; do used[i]=$(sent_to "$i"); done
 	for i in {10..29}; do
 		learn_mtu hub "${far%1}$i"
 		check_too_big "Message too long" hub "${far%1}$i" -M "do" -s 1350
 	done
 	for i in 2 3; do
-		has_sent_to $i "${used[i]}" || fail "peer $i got nothing"
+		has_sent_to "$i" "${used[i]}" || fail "peer $i got nothing"
 	done
 }
 

@@ -363,21 +363,21 @@ wrong_device()
 	check_show "nexthops" .nexthops 0
 }
 
-# The kernel's route for an address comes and goes with it, another for the same
-# prefix does not.
+# prefix_of_address FAMILY ADDRESS PREFIX: the kernel's route for an address comes and
+# goes with it, another for the same prefix does not.
 prefix_of_address()
 {
-	local own=10.9.0.1/24 own_prefix=10.9.0.0/24 via way
+	local address own_prefix=$3 via way
 
 	family "$1"
-	[[ $1 == 4 ]] || own=fd09::1/64 own_prefix=fd09::/64
+	read -ra address <<<"$2 dev hub"
 	for via in "" "via $gateway"; do
 		read -ra way <<<"$via"
-		check ip_hub address add "$own" dev hub
+		check ip_hub address add "${address[@]}"
 		check ip_hub route add "$own_prefix" dev hub metric 32 via-wgpeer "${KEY[2]}" "${way[@]}"
-		check ip_hub address change "$own" dev hub metric 300
+		check ip_hub address change "${address[@]}" metric 300
 		check_eq "routes" "boot=32 kernel=300" "$(by_protocol "$1" "$own_prefix")"
-		check ip_hub address del "$own" dev hub
+		check ip_hub address del "${address[@]}"
 		check_eq "routes without the address" "boot=32" "$(by_protocol "$1" "$own_prefix")"
 		check_peers "$1" "$own_prefix" K2
 		check ip_hub route del "$own_prefix"
@@ -427,9 +427,14 @@ for f in 4 6; do
 	test_add "IPv$f: batch" batch $f
 	test_add "IPv$f: a gateway and a key" gateway_and_key $f
 	test_add "IPv$f: a wrong device or none" wrong_device $f
-	test_add "IPv$f: the route of an address and another" prefix_of_address $f
 	test_add "IPv$f: what is no key" not_a_key $f
 done
+test_add "IPv4: the route of an address and another" prefix_of_address 4 10.9.0.1/24 10.9.0.0/24
+test_add "IPv6: the route of an address and another" prefix_of_address 6 fd09::1/64 fd09::/64
+test_add "IPv4: the route of the other end and another" prefix_of_address 4 \
+	"10.9.0.1 peer 10.9.0.2/32" 10.9.0.2
+test_add "IPv6: the route of the other end and another" prefix_of_address 6 \
+	"fd09::1 peer fd09::2/128" fd09::2
 
 setup_hub 3
 set_mode $MODE
