@@ -363,6 +363,13 @@ wrong_device()
 	check_show "nexthops" .nexthops 0
 }
 
+# by_protocol FAMILY PREFIX: who made the routes, and their metrics
+by_protocol()
+{
+	ip_hub -j "-$1" -details route show exact "$2" |
+		jq -r 'map("\(.protocol)=\(.metric)") | join(" ")'
+}
+
 # prefix_of_address FAMILY ADDRESS PREFIX: the kernel's route for an address comes and
 # goes with it, another for the same prefix does not.
 prefix_of_address()
@@ -383,13 +390,6 @@ prefix_of_address()
 		check ip_hub route del "$own_prefix"
 		check_show "nexthops" .nexthops 0
 	done
-}
-
-# by_protocol FAMILY PREFIX: who made the routes, and their metrics
-by_protocol()
-{
-	ip_hub -j "-$1" -details route show exact "$2" |
-		jq -r 'map("\(.protocol)=\(.metric)") | join(" ")'
 }
 
 not_a_key()
