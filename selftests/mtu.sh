@@ -212,6 +212,12 @@ path_mtu_object()
 	learned dev hub
 	check_eq "path without wgvia" "null 1300" "$REPLY"
 	check ip_hub nexthop del id 1
+	set_mode auto
+	learned dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route replace "$far_prefix" nhid 1 mtu 1290
+	check_eq "path by a route with an MTU" "K2 1290" "$(path "$far2")"
+	check_too_big "Message too long" hub "$far2" -M "do" -s 1350
+	check ip_hub nexthop del id 1
 }
 
 # hash_by POLICY: how flows are spread in the hub
