@@ -109,12 +109,10 @@ pub(crate) fn device_get(request: &Request<'_>) -> Result {
 /// device-get as a dump: every WireGuard device of the network namespace.
 pub(crate) fn device_dump(dump: &mut Dump<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
-    let net = dump.net();
+    let net = dump.request().net();
     while let Some(dev) = net.device_from_index(dump.cursor().ifindex, &rtnl) {
         if is_device(dev) {
-            dump.message(abi::WGVIA_CMD_DEVICE_GET, |message| {
-                put_device(message, dev, &rtnl)
-            })?;
+            dump.message(|message| put_device(message, dev, &rtnl))?;
         }
         dump.cursor().ifindex = dev.ifindex() + 1;
     }
@@ -155,11 +153,13 @@ fn dump_bindings(dump: &mut Dump<'_>, dev: &WgDevice<'_>) -> Result {
     let mut after = cursor.has_key.then_some(PublicKey::new(cursor.key));
     while let Some(binding) = device.binding_after(after.as_ref()) {
         let key = *binding.key();
-        if binding.nexthops() > 0 {
-            dump.message(abi::WGVIA_CMD_BINDING_GET, |message| {
+        // They come and go without RTNL too.
+        let nexthops = binding.nexthops();
+        if nexthops > 0 {
+            dump.message(|message| {
                 message.put_u32(abi::WGVIA_A_BINDING_IFINDEX, dev.netdev().ifindex())?;
                 message.put_bytes(abi::WGVIA_A_BINDING_KEY, key.as_bytes())?;
-                message.put_u32(abi::WGVIA_A_BINDING_NEXTHOPS, binding.nexthops() as u32)?;
+                message.put_u32(abi::WGVIA_A_BINDING_NEXTHOPS, nexthops as u32)?;
                 let present = binding.is_present(dev);
                 message.put_u8(abi::WGVIA_A_BINDING_PRESENT, present.into())
             })?;
@@ -176,10 +176,15 @@ fn dump_bindings(dump: &mut Dump<'_>, dev: &WgDevice<'_>) -> Result {
 /// network namespace.
 pub(crate) fn binding_dump(dump: &mut Dump<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
-    let net = dump.net();
-    if let Some(ifindex) = dump.request().u32(abi::WGVIA_A_BINDING_IFINDEX) {
+    let request = dump.request();
+    let net = request.net();
+    if let Some(ifindex) = request.u32(abi::WGVIA_A_BINDING_IFINDEX) {
         let dev = net.device_by_index(ifindex, &rtnl);
-        let dev = wireguard_device(dev, &dump.request())?;
+        if dev.is_none() && dump.cursor().has_key {
+            // It has gone since the last part, with all its bindings.
+            return Ok(());
+        }
+        let dev = wireguard_device(dev, &request)?;
         return dump_bindings(dump, &dev);
     }
     while let Some(dev) = net.device_from_index(dump.cursor().ifindex, &rtnl) {

@@ -59,8 +59,13 @@ class Family:
 
     def dump(self, command, *attributes):
         """The attributes of each message."""
-        replies = self.netlink.dump(self.id, self.body(command, b"".join(attributes)))
-        return [dict(attrs(body[4:])) for _, body in replies]
+        return list(self.dumping(command, *attributes))
+
+    def dumping(self, command, *attributes):
+        """The same one by one, see Netlink.dumping()."""
+        request = self.body(command, b"".join(attributes))
+        for _, body in self.netlink.dumping(self.id, request):
+            yield dict(attrs(body[4:]))
 
 
 def device(name, payload):
@@ -175,13 +180,17 @@ def unprivileged(ktap, _):
     os.waitpid(child, 0)
 
 
+def add_routes(dev, keys, prefix):
+    """A route to each of the peers."""
+    run("ip", "-batch", "-", text="".join(
+        f"route add {prefix}:{i:x}::/48 dev {dev} via-wgpeer {base64.b64encode(key).decode()}\n"
+        for i, key in enumerate(keys)))
+
+
 def bindings(ktap, family):
     """More than one message of a dump holds: each once, with what it has."""
-    routes = "".join(f"route add fd05:{i:x}::/48 dev hub via-wgpeer {base64.b64encode(key).decode()}\n"
-                     for i, key in enumerate(KEYS))
-    routes += "".join(f"route add fd06:{i:x}::/48 dev hub via-wgpeer {base64.b64encode(key).decode()}\n"
-                      for i, key in enumerate(KEYS[:50]))
-    run("ip", "-batch", "-", text=routes)
+    add_routes("hub", KEYS, "fd05")
+    add_routes("hub", KEYS[:50], "fd06")
     index = socket.if_nametoindex("hub")
     present = {KEYS[0], KEYS[7]}
     expected = sorted((index, key, 2 if i < 50 else 1, int(key in present))
@@ -207,6 +216,23 @@ def bindings(ktap, family):
     ktap.check("bindings without the routes", [], got())
 
 
+def device_goes(ktap, family):
+    """The dump of a device that goes between two parts of it just ends."""
+    run("ip", "link", "add", "third", "type", "wireguard")
+    run("ip", "link", "set", "third", "up")
+    keys = [os.urandom(32) for _ in range(1000)]
+    add_routes("third", keys, "fd07")
+    index = attr(UAPI["WGVIA_A_BINDING_IFINDEX"], u32(socket.if_nametoindex("third")))
+    dump = family.dumping("BINDING_GET", index)
+    got = [next(dump)]
+    run("ip", "link", "del", "third")
+    try:
+        got += dump
+    except OSError as err:
+        ktap.check("end of the dump", None, f"{errno_name(err.errno)}: {err.strerror}")
+    ktap.check("some of the bindings", True, len(got) in range(1, len(keys)))
+
+
 def main():
     require("ip", "wg")
     with scratch_netns("genl") as name, scratch_netns("genl2") as other:
@@ -228,6 +254,7 @@ def main():
             ("nothing of other namespaces", other_namespace, name, other),
             ("nothing without CAP_NET_ADMIN", unprivileged),
             (f"{BINDINGS} bindings in one dump", bindings),
+            ("a device goes while its bindings are dumped", device_goes),
         ]
         for command, rest in ("DEVICE_GET", ()), ("DEVICE_SET", (mode,)):
             what = command.lower().replace("_", "-")

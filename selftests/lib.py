@@ -192,17 +192,19 @@ class Netlink:
 
     def dump(self, kind, payload):
         """The (type, payload) of every message of a dump."""
+        return list(self.dumping(kind, payload))
+
+    def dumping(self, kind, payload):
+        """The same one by one: the kernel makes a part of the dump when one before is read."""
         self._send(kind, NLM_F_DUMP, payload)
-        replies = []
         for reply, flags, body in self._messages():
             if reply in (NLMSG_ERROR, NLMSG_DONE):
                 tlvs = CAPPED_ERROR if reply == NLMSG_ERROR else 4
                 err, text = self._verdict(flags, body, tlvs)
                 if err:
                     raise OSError(err, text or os.strerror(err))
-                return replies
-            replies.append((reply, body))
-        return None
+                return
+            yield reply, body
 
 
 def uapi(path=None):

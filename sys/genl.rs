@@ -12,7 +12,10 @@ use super::{
     extack::ExtAck,
     netdev::Net, //
 };
-use crate::netlink_ext;
+use crate::{
+    key::PublicKey,
+    netlink_ext, //
+};
 use core::{
     marker::PhantomData,
     slice, //
@@ -171,40 +174,36 @@ pub(crate) struct Message<'a> {
 }
 
 impl Message<'_> {
-    fn put(&mut self, attr: u32, data: &[u8]) -> Result {
-        // An attribute says how long it is with its header.
-        u16::try_from(size_of::<bindings::nlattr>() + data.len()).map_err(|_| EMSGSIZE)?;
-        let len = data.len() as c_int;
-        // SAFETY: Valid by the type invariants; `nla_put()` checks that there is room.
-        to_result(unsafe { bindings::nla_put(self.skb, attr as c_int, len, data.as_ptr().cast()) })
-    }
-
     /// Adds bytes. This and the following fail with `EMSGSIZE` if the message is full.
     pub(crate) fn put_bytes(&mut self, attr: u32, value: &[u8]) -> Result {
-        self.put(attr, value)
+        // An attribute says how long it is with its header.
+        u16::try_from(size_of::<bindings::nlattr>() + value.len()).map_err(|_| EMSGSIZE)?;
+        let len = value.len() as c_int;
+        // SAFETY: Valid by the type invariants; `nla_put()` checks that there is room.
+        to_result(unsafe { bindings::nla_put(self.skb, attr as c_int, len, value.as_ptr().cast()) })
     }
 
     /// Adds a number of 8 bits.
     pub(crate) fn put_u8(&mut self, attr: u32, value: u8) -> Result {
-        self.put(attr, &[value])
+        self.put_bytes(attr, &[value])
     }
 
     /// Adds a number of 32 bits.
     pub(crate) fn put_u32(&mut self, attr: u32, value: u32) -> Result {
-        self.put(attr, &value.to_ne_bytes())
+        self.put_bytes(attr, &value.to_ne_bytes())
     }
 
     /// Adds a number as 32 bits if it fits, else as 64 (YNL's `uint`).
     pub(crate) fn put_uint(&mut self, attr: u32, value: u64) -> Result {
         match u32::try_from(value) {
             Ok(value) => self.put_u32(attr, value),
-            Err(_) => self.put(attr, &value.to_ne_bytes()),
+            Err(_) => self.put_bytes(attr, &value.to_ne_bytes()),
         }
     }
 
     /// Adds a string with its NUL.
     pub(crate) fn put_string(&mut self, attr: u32, value: &CStr) -> Result {
-        self.put(attr, value.to_bytes_with_nul())
+        self.put_bytes(attr, value.to_bytes_with_nul())
     }
 
     /// Adds an attribute that holds what `fill` adds.
@@ -237,7 +236,7 @@ pub(crate) struct Cursor {
     /// Is there a last key?
     pub(crate) has_key: bool,
     /// The last key dumped of the device `ifindex`.
-    pub(crate) key: [u8; 32],
+    pub(crate) key: [u8; PublicKey::LEN],
 }
 
 /// A dump.
@@ -272,7 +271,7 @@ impl<'a> Dump<'a> {
     }
 
     /// The request that started it.
-    pub(crate) fn request(&self) -> Request<'_> {
+    pub(crate) fn request(&self) -> Request<'a> {
         // SAFETY: Valid by the type invariants; the dump keeps the information for as long as it
         // goes on.
         unsafe {
@@ -282,12 +281,6 @@ impl<'a> Dump<'a> {
                 bindings::GENL_CMD_CAP_DUMP,
             )
         }
-    }
-
-    /// The network namespace that the request came from.
-    pub(crate) fn net(&self) -> Net<'a> {
-        // SAFETY: Valid by the type invariants; the requesting socket keeps the namespace.
-        unsafe { Net::from_ptr(bindings::wgvia_callback_net(self.callback)) }
     }
 
     /// Where to go on; all zero at first.
@@ -303,11 +296,7 @@ impl<'a> Dump<'a> {
 
     /// Adds a message; `EMSGSIZE` if this part of the dump is full and the next goes on from the
     /// cursor.
-    pub(crate) fn message(
-        &mut self,
-        command: u32,
-        fill: impl FnOnce(&mut Message<'_>) -> Result,
-    ) -> Result {
+    pub(crate) fn message(&mut self, fill: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
         // SAFETY: Valid by the type invariants; the family is static.
         let header = unsafe {
             bindings::genlmsg_put(
@@ -316,7 +305,7 @@ impl<'a> Dump<'a> {
                 (*(*self.callback).nlh).nlmsg_seq,
                 &raw const bindings::wgvia_nl_family,
                 bindings::NLM_F_MULTI as c_int,
-                command as u8,
+                self.command as u8,
             )
         };
         if header.is_null() {
