@@ -126,16 +126,6 @@ static inline struct fib_nh_common *wgvia_fib6_nhc(struct fib6_info *f6i)
 	return &f6i->fib6_nh->nh_common;
 }
 
-static inline struct fib_nh_common *wgvia_fib6_nh_common(struct fib6_nh *nh)
-{
-	return &nh->nh_common;
-}
-
-static inline u32 wgvia_fib_info_paths(const struct fib_info *fi)
-{
-	return fib_info_num_path(fi);
-}
-
 /* The sibling of @first that follows @f6i, or NULL at the end of the list. A
  * list whose head, @first, was removed under the reader has no end but that
  * the head has no siblings any more.
@@ -263,12 +253,6 @@ static inline void wgvia_netdev_put(struct net_device *dev,
 static inline u32 wgvia_callback_portid(const struct netlink_callback *cb)
 {
 	return NETLINK_CB(cb->skb).portid;
-}
-
-static inline struct net *
-wgvia_callback_net(const struct netlink_callback *cb)
-{
-	return sock_net(cb->skb->sk);
 }
 
 static inline struct sk_buff *wgvia_genlmsg_new(void)

@@ -220,7 +220,7 @@ impl<'a> Flow<'a> {
         // INVARIANT: Found under RCU just above.
         Some(Route {
             // SAFETY: A result without an error has a nexthop.
-            chosen: unsafe { bindings::wgvia_fib6_nh_common(result.nh) },
+            chosen: unsafe { &raw const (*result.nh).nh_common },
             advertised: is_advertised(result.fib6_flags),
             // SAFETY: Found under RCU just above.
             cursor: unsafe { Cursor::fib6_info(result.f6i) },
@@ -311,7 +311,7 @@ impl Cursor {
         match self {
             // SAFETY: The caller promises it; an index too high gives null.
             Self::FibInfo(fi, index) => unsafe {
-                if *index >= bindings::wgvia_fib_info_paths(*fi) {
+                if *index >= bindings::fib_info_num_path(*fi) {
                     return ptr::null();
                 }
                 *index += 1;
