@@ -9,7 +9,10 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    device::Device,
+    device::{
+        Counted,
+        Device, //
+    },
     key::PublicKey,
     seam::{
         PacketPath,
@@ -128,9 +131,9 @@ fn warning(off: bool, present: bool) -> Option<&'static CStr> {
 
 /// Ends one state that led to a binding; for [`crate::seam::StateRef`]. Any context with interrupts
 /// on.
-pub(crate) fn release(binding: Arc<Binding>) {
-    let device = binding.device.clone();
-    device.release(binding);
+pub(crate) fn release(counted: Counted) {
+    let device = counted.device.clone();
+    device.release(counted);
 }
 
 #[cfg(CONFIG_WGVIA_KUNIT_TEST)]

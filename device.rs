@@ -31,6 +31,7 @@ use crate::{
     },
     sys::rtnl::Rtnl,
 };
+use core::ops::Deref;
 use kernel::{
     prelude::*,
     rbtree::{
@@ -59,13 +60,26 @@ struct Entry {
     states: usize,
 }
 
+/// A binding that has counted a state: only [`Device`] makes one, and [`Device::release`] takes it
+/// back.
+#[must_use = "the state is counted until this is released"]
+pub(crate) struct Counted(Arc<Binding>);
+
+impl Deref for Counted {
+    type Target = Binding;
+
+    fn deref(&self) -> &Binding {
+        &self.0
+    }
+}
+
 /// What each packet reads, on a cache line without locks and counts: those change with every route,
 /// these hardly ever.
 #[repr(align(64))]
 struct PerPacket {
     /// [`Settings`]; written under `attachment`.
     settings: Atomic<u32>,
-    /// Does a nexthop name a peer of this device?
+    /// Does a nexthop on this device name a peer?
     has_nexthops: AtomicFlag,
     counters: Counters,
 }
@@ -73,7 +87,7 @@ struct PerPacket {
 /// What every route changes, on a cache line that no packet reads.
 #[repr(align(64))]
 struct PerRoute {
-    /// How many nexthops name a peer of this device.
+    /// How many nexthops on this device name a peer.
     nexthops: Atomic<usize>,
 }
 
@@ -130,12 +144,12 @@ impl Device {
         }
     }
 
-    /// Does a nexthop name a peer of this device now?
+    /// Does a nexthop on this device name a peer now?
     pub(crate) fn has_nexthops(&self) -> bool {
         self.per_packet.has_nexthops.load(Relaxed)
     }
 
-    /// How many nexthops name a peer of this device now. Not for the packet path.
+    /// How many nexthops on this device name a peer now. Not for the packet path.
     pub(crate) fn nexthops(&self) -> usize {
         self.per_route.nexthops.load(Relaxed)
     }
@@ -145,7 +159,7 @@ impl Device {
         &self.per_packet.counters
     }
 
-    /// A nexthop that names a peer of this device has come. Any context.
+    /// A nexthop on this device that names a peer has come. Any context.
     pub(crate) fn nexthop_linked(&self) {
         if self.per_route.nexthops.fetch_add(1, Full) == 0 {
             self.tell_packets();
@@ -277,20 +291,19 @@ impl Device {
     ///
     /// Fails with `ENOMEM`.
     pub(crate) fn bind(self: &Arc<Self>, dev: &WgDevice<'_>, key: &PublicKey) -> Result<StateRef> {
-        let binding = self.bind_with(key, || dev.peer_by_key(key))?;
-        Ok(StateRef::new(binding))
+        let counted = self.bind_with(key, || dev.peer_by_key(key))?;
+        Ok(StateRef::new(counted))
     }
 
-    /// The binding for [`Self::bind`], with the state counted, and with what finds the peer if the
-    /// bindings follow the peers.
+    /// The binding for [`Self::bind`], with what finds the peer if the bindings follow the peers.
     fn bind_with(
         self: &Arc<Self>,
         key: &PublicKey,
         find_peer: impl FnOnce() -> Option<Peer>,
-    ) -> Result<Arc<Binding>> {
+    ) -> Result<Counted> {
         let one_more = |entry: &mut Entry| entry.states += 1;
         if let Some(binding) = self.with_entry(key, one_more) {
-            return Ok(binding);
+            return Ok(Counted(binding));
         }
         // Memory may be long in coming, and WireGuard's update lock waits for `tracking`.
         let binding = Arc::new(Binding::new(self.clone(), *key), GFP_KERNEL)?;
@@ -302,7 +315,7 @@ impl Device {
         let tracking = self.tracking.lock();
         if let Some(binding) = self.with_entry(key, one_more) {
             // Somebody else was faster.
-            return Ok(binding);
+            return Ok(Counted(binding));
         }
         if *tracking {
             binding.peer.set(find_peer());
@@ -310,11 +323,11 @@ impl Device {
         // Nobody else has added one: `tracking` is held.
         let displaced = self.bindings.lock().insert(node);
         debug_assert!(displaced.is_none());
-        Ok(binding)
+        Ok(Counted(binding))
     }
 
     /// Ends what `bind` began, for one state; for [`StateRef`]. Any context with interrupts on.
-    pub(crate) fn release(&self, binding: Arc<Binding>) {
+    pub(crate) fn release(&self, Counted(binding): Counted) {
         // `forget_peers` waits for those that are between the table and the end of this.
         let _rcu = rcu::read_lock();
         let mut bindings = self.bindings.lock();
@@ -615,11 +628,11 @@ mod tests {
         let device = Device::new()?;
         let asked = Cell::new(0);
         let ask = |last| {
-            let binding = device.bind_with(&key(last), || {
+            let counted = device.bind_with(&key(last), || {
                 asked.set(asked.get() + 1);
                 None
             })?;
-            Ok::<_, Error>(StateRef::new(binding))
+            Ok::<_, Error>(StateRef::new(counted))
         };
         // No hook, no peer: nobody would take it out again.
         let untracked = ask(1)?;

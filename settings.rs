@@ -13,7 +13,7 @@ use kernel::prelude::*;
 pub(crate) enum Mode {
     /// Never: the device behaves as without the module.
     Off = bindings::wgvia_mode_WGVIA_MODE_OFF,
-    /// While a nexthop names a peer of the device.
+    /// While a nexthop on the device names a peer, whether the device has that peer or not.
     Auto = bindings::wgvia_mode_WGVIA_MODE_AUTO,
     /// Always.
     On = bindings::wgvia_mode_WGVIA_MODE_ON,

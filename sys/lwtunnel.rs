@@ -18,6 +18,7 @@ use crate::{
         self,
         Binding, //
     },
+    device::Counted,
     key::PublicKey,
     registry,
 };
@@ -34,8 +35,7 @@ use kernel::{
         from_result,
         to_result, //
     },
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 
 const TYPE: u32 = bindings::lwtunnel_encap_types_LWTUNNEL_ENCAP_WGPEER;
@@ -48,13 +48,13 @@ const KEY_ATTR: c_int = bindings::RTA_WGPEER as c_int;
 ///
 /// The binding has counted a state for this.
 #[must_use = "the binding counts the state no more when this is dropped"]
-pub(crate) struct StateRef(ManuallyDrop<Arc<Binding>>);
+pub(crate) struct StateRef(ManuallyDrop<Counted>);
 
 impl StateRef {
-    /// For [`crate::device::Device::bind`]: the binding has just counted one more state.
-    pub(crate) fn new(binding: Arc<Binding>) -> Self {
-        // INVARIANT: It has, by what the caller is.
-        Self(ManuallyDrop::new(binding))
+    /// For the state that the binding has counted.
+    pub(crate) fn new(counted: Counted) -> Self {
+        // INVARIANT: It has, and for this alone: `counted` has no copy.
+        Self(ManuallyDrop::new(counted))
     }
 }
 
@@ -189,7 +189,11 @@ unsafe extern "C" fn build_state(
         })?;
         // `dev` is held until the end of this: what looks a peer up needs the device (IPv6 comes
         // without RTNL).
-        let binding = registry::bind(&dev, &key)?;
+        let binding = registry::bind(&dev, &key).inspect_err(|&err| {
+            if err == ENODEV {
+                extack.set(c"the device is being deleted");
+            }
+        })?;
 
         // SAFETY: Allocates; the length is that of the data.
         let state = unsafe { bindings::lwtunnel_state_alloc(size_of::<StateRef>() as c_int) };

@@ -96,14 +96,16 @@ pub(crate) struct NetDeviceId(usize);
 ///
 /// # Invariants
 ///
-/// A reference to it is a reference to a valid `struct net_device`.
+/// A reference to it is a reference to a valid `struct net_device`, with what its driver keeps of
+/// it: that is freed (`priv_destructor`) when the device is registered no more and all who hold
+/// counted references have put them.
 #[repr(transparent)]
 pub(crate) struct NetDevice(Opaque<bindings::net_device>);
 
 impl NetDevice {
     /// # Safety
     ///
-    /// `ptr` is valid for the lifetime `'a`.
+    /// `ptr` is valid for the lifetime `'a`, with what its driver keeps of it.
     pub(super) unsafe fn from_ptr<'a>(ptr: *mut bindings::net_device) -> &'a Self {
         // SAFETY: The caller promises it, and the layout is the same.
         unsafe { &*ptr.cast() }

@@ -170,8 +170,8 @@ impl<'a> WgDevice<'a> {
 
     /// The peer of a public key. Takes no lock; interrupts have to be on, as to put a [`Peer`].
     pub(crate) fn peer_by_key(&self, key: &PublicKey) -> Option<Peer> {
-        // SAFETY: A WireGuard device by the type invariants; the key is as long as it has to be,
-        // and the result comes with a reference.
+        // SAFETY: A WireGuard device by the type invariants, whose table of peers is there by those of
+        // `NetDevice`; the key is as long as it has to be, and the result comes with a reference.
         unsafe {
             Peer::from_raw(bindings::wg_hook_peer_by_key(
                 self.0.as_ptr(),
