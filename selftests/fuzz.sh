@@ -40,12 +40,10 @@ netlink()
 		awk '/^# corpus:/ { good = $3 && $3 == $5 } END { exit !good }' "$TMP/round" ||
 			fail "not all messages of the corpus succeed:" "$(grep corpus "$TMP/round")"
 		cat "$TMP/round" >>"$TMP/figures"
-		# Its routes go with it.
+		# Its routes go with it. What is on no device, or on lo, is not to meet the next round.
 		ip -n "$scratch" link del hub
-		ip -n "$scratch" link del other
-		ip -n "$scratch" route flush table all proto boot
-		ip -n "$scratch" -6 route flush table all proto boot
-		ip -n "$scratch" nexthop flush >/dev/null
+		ip netns del "$scratch"
+		setup_ns scratch
 		left=$((left - ROUND)) round=$((round + 1))
 	done
 	awk '/sent,/ { sent[$2] += $3; good[$2] += $5; all += $3; done += $5 }
