@@ -49,6 +49,10 @@ EXCEPT = {
     ("ip6_pol_route", "ip6_rt_cache_alloc"):
         (1, "for a packet whose sender names the next hop apart from the destination"),
     ("ip6_rt_cache_alloc", "dst_alloc"): (1, "the same, and for a path MTU or a redirect"),
+    ("__ip6_rt_update_pmtu", "ip6_rt_cache_alloc"): (1, "for a path MTU, which a packet tells"),
+    ("rt6_do_redirect", "ip6_rt_cache_alloc"): (1, "for a redirect, which is a packet"),
+    ("rt6_insert_exception", "__kmalloc_large_noprof"): (1, "for one of these two"),
+    ("rt6_insert_exception", "__kmalloc_cache_noprof"): (1, "the same"),
     ("fib6_nh_init", "pcpu_alloc_noprof"):
         (1, "fib_nh_common_init() wants per-CPU memory before, and there is none for either"),
     ("nh_fill_node", "__kmalloc_noprof"):
@@ -57,8 +61,13 @@ EXCEPT = {
         (1, "the notice of a bucket that moves later, from a work queue"),
 }
 
-# Operations that come by a function whose failures have no trace.
-COME_BY = {"nh_notifier_info_init": "*resilient*"}
+# Operations that come by a function whose failures have no trace, or may have none: the head of an
+# skb often comes from a cache of its own.
+COME_BY = {
+    "nh_notifier_info_init": "*resilient*",
+    "wgvia_nl_device_get_doit": "wgvia: get a device",
+    "wgvia_genlmsg_new_wgvia_shim": "wgvia: get a device",
+}
 
 
 def difference(before, after):
