@@ -109,7 +109,7 @@ pub(crate) fn device_get(request: &Request<'_>) -> Result {
 /// device-get as a dump: every WireGuard device of the network namespace.
 pub(crate) fn device_dump(dump: &mut Dump<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
-    let net = dump.request().net();
+    let net = dump.net(&rtnl);
     while let Some(dev) = net.device_from_index(dump.cursor().ifindex, &rtnl) {
         if is_device(dev) {
             dump.message(|message| put_device(message, dev, &rtnl))?;
@@ -177,10 +177,10 @@ fn dump_bindings(dump: &mut Dump<'_>, dev: &WgDevice<'_>) -> Result {
 pub(crate) fn binding_dump(dump: &mut Dump<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let request = dump.request();
-    let net = request.net();
+    let net = dump.net(&rtnl);
     if let Some(ifindex) = request.u32(abi::WGVIA_A_BINDING_IFINDEX) {
         let dev = net.device_by_index(ifindex, &rtnl);
-        if dev.is_none() && dump.cursor().has_key {
+        if dump.cursor().has_key && !dev.is_some_and(is_device) {
             // It has gone since the last part, with all its bindings.
             return Ok(());
         }

@@ -112,7 +112,7 @@ class Ktap:
 
 # --- netlink ---------------------------------------------------------------
 
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x4, 0x10, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
@@ -154,6 +154,7 @@ class Netlink:
         self.sock.bind((0, 0))
         self.sock.settimeout(20 * SLOW)
         self.seq = 0
+        self.interrupted = False
 
     def _send(self, kind, flags, payload):
         self.seq += 1
@@ -161,11 +162,12 @@ class Netlink:
                                    self.seq, 0) + payload)
 
     def _messages(self):
+        wanted = self.seq
         while True:
             data = self.sock.recv(1 << 18)
             while len(data) >= 16:
                 length, kind, flags, seq, _ = struct.unpack_from("=IHHII", data)
-                if seq == self.seq:
+                if seq == wanted:
                     yield kind, flags, data[16:length]
                 data = data[(length + 3) & ~3:]
 
@@ -195,9 +197,13 @@ class Netlink:
         return list(self.dumping(kind, payload))
 
     def dumping(self, kind, payload):
-        """The same one by one: the kernel makes a part of the dump when one before is read."""
+        """The same one by one: the kernel makes a part of the dump when one before is read. Until
+        the end, nothing else may use the socket; then `interrupted` tells if the kernel says that
+        the parts do not fit each other."""
         self._send(kind, NLM_F_DUMP, payload)
+        self.interrupted = False
         for reply, flags, body in self._messages():
+            self.interrupted |= bool(flags & NLM_F_DUMP_INTR)
             if reply in (NLMSG_ERROR, NLMSG_DONE):
                 tlvs = CAPPED_ERROR if reply == NLMSG_ERROR else 4
                 err, text = self._verdict(flags, body, tlvs)

@@ -255,6 +255,12 @@ static inline u32 wgvia_callback_portid(const struct netlink_callback *cb)
 	return NETLINK_CB(cb->skb).portid;
 }
 
+/* Changes with every device that comes or goes, and is never 0 */
+static inline unsigned int wgvia_device_generation(const struct net *net)
+{
+	return net->dev_base_seq;
+}
+
 static inline struct sk_buff *wgvia_genlmsg_new(void)
 {
 	return genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);

@@ -10,7 +10,8 @@
 use super::{
     bindings,
     extack::ExtAck,
-    netdev::Net, //
+    netdev::Net,
+    rtnl::Rtnl, //
 };
 use crate::{
     key::PublicKey,
@@ -283,6 +284,15 @@ impl<'a> Dump<'a> {
         }
     }
 
+    /// The network namespace of the request. Where its devices are others than they were in an
+    /// earlier part, the dump says that it was interrupted (`NLM_F_DUMP_INTR`).
+    pub(crate) fn net(&mut self, _: &Rtnl) -> Net<'a> {
+        let net = self.request().net();
+        // SAFETY: Valid by the type invariants, and the generation changes under RTNL alone.
+        unsafe { (*self.callback).seq = bindings::wgvia_device_generation(net.as_ptr()) };
+        net
+    }
+
     /// Where to go on; all zero at first.
     pub(crate) fn cursor(&mut self) -> &mut Cursor {
         const {
@@ -319,7 +329,10 @@ impl<'a> Dump<'a> {
         // SAFETY: `header` was put into this message.
         unsafe {
             match result {
-                Ok(()) => bindings::genlmsg_end(self.skb, header),
+                Ok(()) => {
+                    bindings::genl_dump_check_consistent(self.callback, header);
+                    bindings::genlmsg_end(self.skb, header);
+                }
                 Err(_) => bindings::genlmsg_cancel(self.skb, header),
             }
         }
