@@ -9,10 +9,7 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    device::{
-        Counted,
-        Device, //
-    },
+    device::Device,
     key::PublicKey,
     seam::{
         PacketPath,
@@ -62,6 +59,11 @@ impl Binding {
                 present: Atomic::new(false),
             },
         }
+    }
+
+    /// The device whose peer it is.
+    pub(crate) fn device(&self) -> &Arc<Device> {
+        &self.device
     }
 
     /// The key that the nexthops name.
@@ -127,13 +129,6 @@ fn warning(off: bool, present: bool) -> Option<&'static CStr> {
             Some(c"no peer has this key, and wgvia is off: turn it on with wgvia set DEV mode auto")
         }
     }
-}
-
-/// Ends one state that led to a binding; for [`crate::seam::StateRef`]. Any context with interrupts
-/// on.
-pub(crate) fn release(counted: Counted) {
-    let device = counted.device.clone();
-    device.release(counted);
 }
 
 #[cfg(CONFIG_WGVIA_KUNIT_TEST)]

@@ -60,10 +60,30 @@ struct Entry {
     states: usize,
 }
 
-/// A binding that has counted a state: only [`Device`] makes one, and [`Device::release`] takes it
-/// back.
+/// A binding that has counted a state: only [`Device::bind`] makes one, for a [`StateRef`].
 #[must_use = "the state is counted until this is released"]
 pub(crate) struct Counted(Arc<Binding>);
+
+impl Counted {
+    /// Counts the state no more. Any context with interrupts on.
+    pub(crate) fn release(self) {
+        let Self(binding) = self;
+        let device = binding.device().clone();
+        // `forget_peers` waits for those that are between the table and the end of this.
+        let _rcu = rcu::read_lock();
+        let mut bindings = device.bindings.lock();
+        let mut gone = None;
+        if let Some(entry) = bindings.get_mut(binding.key()) {
+            entry.states -= 1;
+            if entry.states == 0 {
+                gone = bindings.remove_node(binding.key());
+            }
+        }
+        drop(bindings);
+        drop(gone);
+        drop(binding);
+    }
+}
 
 impl Deref for Counted {
     type Target = Binding;
@@ -261,7 +281,7 @@ impl Device {
             after = Some(*binding.key());
         }
         drop(tracking);
-        // `release` may have taken a binding out of the table, and not yet have put its peer.
+        // `Counted::release` may have taken a binding out of the table, and not yet have put its peer.
         synchronize(rtnl);
     }
 
@@ -291,8 +311,7 @@ impl Device {
     ///
     /// Fails with `ENOMEM`.
     pub(crate) fn bind(self: &Arc<Self>, dev: &WgDevice<'_>, key: &PublicKey) -> Result<StateRef> {
-        let counted = self.bind_with(key, || dev.peer_by_key(key))?;
-        Ok(StateRef::new(counted))
+        self.bind_with(key, || dev.peer_by_key(key))
     }
 
     /// The binding for [`Self::bind`], with what finds the peer if the bindings follow the peers.
@@ -300,10 +319,10 @@ impl Device {
         self: &Arc<Self>,
         key: &PublicKey,
         find_peer: impl FnOnce() -> Option<Peer>,
-    ) -> Result<Counted> {
+    ) -> Result<StateRef> {
         let one_more = |entry: &mut Entry| entry.states += 1;
         if let Some(binding) = self.with_entry(key, one_more) {
-            return Ok(Counted(binding));
+            return Ok(StateRef::new(Counted(binding)));
         }
         // Memory may be long in coming, and WireGuard's update lock waits for `tracking`.
         let binding = Arc::new(Binding::new(self.clone(), *key), GFP_KERNEL)?;
@@ -315,7 +334,7 @@ impl Device {
         let tracking = self.tracking.lock();
         if let Some(binding) = self.with_entry(key, one_more) {
             // Somebody else was faster.
-            return Ok(Counted(binding));
+            return Ok(StateRef::new(Counted(binding)));
         }
         if *tracking {
             binding.peer.set(find_peer());
@@ -323,24 +342,7 @@ impl Device {
         // Nobody else has added one: `tracking` is held.
         let displaced = self.bindings.lock().insert(node);
         debug_assert!(displaced.is_none());
-        Ok(Counted(binding))
-    }
-
-    /// Ends what `bind` began, for one state; for [`StateRef`]. Any context with interrupts on.
-    pub(crate) fn release(&self, Counted(binding): Counted) {
-        // `forget_peers` waits for those that are between the table and the end of this.
-        let _rcu = rcu::read_lock();
-        let mut bindings = self.bindings.lock();
-        let mut gone = None;
-        if let Some(entry) = bindings.get_mut(binding.key()) {
-            entry.states -= 1;
-            if entry.states == 0 {
-                gone = bindings.remove_node(binding.key());
-            }
-        }
-        drop(bindings);
-        drop(gone);
-        drop(binding);
+        Ok(StateRef::new(Counted(binding)))
     }
 }
 
@@ -423,7 +425,7 @@ mod tests {
     }
 
     fn bind(device: &Arc<Device>, last: u8) -> Result<StateRef> {
-        Ok(StateRef::new(device.bind_with(&key(last), || None)?))
+        device.bind_with(&key(last), || None)
     }
 
     /// The last bytes of the keys of all bindings, in the order of a dump.
@@ -628,11 +630,10 @@ mod tests {
         let device = Device::new()?;
         let asked = Cell::new(0);
         let ask = |last| {
-            let counted = device.bind_with(&key(last), || {
+            device.bind_with(&key(last), || {
                 asked.set(asked.get() + 1);
                 None
-            })?;
-            Ok::<_, Error>(StateRef::new(counted))
+            })
         };
         // No hook, no peer: nobody would take it out again.
         let untracked = ask(1)?;

@@ -14,13 +14,10 @@ use super::{
     wireguard::WgDevice, //
 };
 use crate::{
-    binding::{
-        self,
-        Binding, //
-    },
+    binding::Binding,
     device::Counted,
     key::PublicKey,
-    registry,
+    registry, //
 };
 use core::{
     mem::{
@@ -69,7 +66,7 @@ impl Deref for StateRef {
 impl Drop for StateRef {
     fn drop(&mut self) {
         // SAFETY: Nobody uses it after this.
-        binding::release(unsafe { ManuallyDrop::take(&mut self.0) });
+        unsafe { ManuallyDrop::take(&mut self.0) }.release();
     }
 }
 
