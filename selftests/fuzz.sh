@@ -144,7 +144,8 @@ for program in fuzz fuzz_packets; do
 	gcc-14 -O1 -Wall -Wextra -Werror -idirafter "$selftests/../include/uapi" -o "$TMP/$program" \
 		"$selftests/$program.c" || exit "$KSFT_FAIL"
 done
-setup_hub 3 scratch
+setup_hub 3
+setup_ns scratch
 set_mode $MODE
 
 test_add "netlink messages" netlink
