@@ -72,7 +72,8 @@ impl<T: DeviceGone> DeviceNotifier<T> {
     ) -> c_int {
         if event == bindings::netdev_cmd_NETDEV_UNREGISTER as usize {
             // SAFETY: The netdevice notifier chain passes a `netdev_notifier_info`, under RTNL, of
-            // a device that is valid until the call returns.
+            // a device that is valid until the call returns; what its driver keeps of it is freed
+            // after that.
             let (dev, rtnl) = unsafe {
                 (
                     NetDevice::from_ptr(bindings::netdev_notifier_info_to_dev(data.cast())),
