@@ -19,19 +19,27 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    counters::Counter,
-    device::Device,
-    seam::{
-        Flow,
-        Nexthop,
-        Packet,
-        PacketPath,
-        Peer,
-        PeerRef,
-        Through,
-        WgDevice, //
+    net::{
+        fib::{
+            Flow,
+            Through, //
+        },
+        nexthop::Nexthop,
+        packet::{
+            Packet,
+            PacketPath, //
+        },
+        wireguard::{
+            Peer,
+            PeerRef,
+            WgDevice, //
+        },
     },
-    settings::Filter,
+    policy::{
+        counters::Counter,
+        device::Device,
+        settings::Filter, //
+    },
 };
 use core::net::IpAddr;
 

@@ -8,29 +8,31 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    device::Device,
-    key::PublicKey,
-    registry,
-    seam::{
-        is_device,
-        WgDevice, //
-    },
-    settings::{
-        Filter,
-        Mode,
-        Settings, //
-    },
-    sys::{
+    net::{
         bindings as abi,
-        genl::{
+        genetlink::{
             Dump,
             Message,
             Request, //
         },
+        key::PublicKey,
         netdev::NetDevice,
         rtnl::{
             Rtnl,
             RtnlGuard, //
+        },
+        wireguard::{
+            is_device,
+            WgDevice, //
+        },
+    },
+    policy::{
+        device::Device,
+        registry,
+        settings::{
+            Filter,
+            Mode,
+            Settings, //
         },
     },
 };

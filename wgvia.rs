@@ -6,28 +6,18 @@
 //! | --- | --- |
 //! | `allowedips_rta.rs` | the rule: peer selection and source filter |
 //! | `netlink_ext.rs` | the generic netlink family |
-//! | `device.rs`, `registry.rs` | the state of a device, and the table of devices |
-//! | `settings.rs` | mode and source filter |
-//! | `binding.rs`, `key.rs` | what a nexthop that names a peer leads to |
-//! | `counters.rs` | what the packets of a device met |
-//! | `seam.rs` | all that these use of WireGuard and of the FIB |
-//! | `sys/` | the abstractions; the only unsafe code |
+//! | `policy/` | devices, bindings, settings and counters |
+//! | `net/` | the abstractions; the only unsafe code |
 
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
 
 mod allowedips_rta;
-mod binding;
-mod counters;
-mod device;
-mod key;
-mod netlink_ext;
-mod registry;
-mod seam;
-mod settings;
 #[allow(unsafe_code)]
-mod sys;
+mod net;
+mod netlink_ext;
+mod policy;
 
 module! {
     type: Wgvia,
@@ -43,23 +33,23 @@ module! {
 #[pin_data]
 struct Wgvia {
     /// Routes may name peers.
-    nexthop_type: seam::NexthopType,
+    nexthop_type: net::lwtunnel::Registration,
     /// User space may ask and set.
-    family: sys::genl::Registration,
+    family: net::genetlink::Registration,
     /// Devices that go are let go of.
     #[pin]
-    notifier: sys::notifier::DeviceNotifier<registry::Registry>,
+    notifier: net::notifier::DeviceNotifier<policy::registry::Registry>,
     /// The devices.
-    registry: registry::Registry,
+    registry: policy::registry::Registry,
 }
 
 impl kernel::InPlaceModule for Wgvia {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            registry: registry::Registry::new()?,
-            notifier <- sys::notifier::DeviceNotifier::register(),
-            family: sys::genl::Registration::new()?,
-            nexthop_type: seam::NexthopType::new()?,
+            registry: policy::registry::Registry::new()?,
+            notifier <- net::notifier::DeviceNotifier::register(),
+            family: net::genetlink::Registration::new()?,
+            nexthop_type: net::lwtunnel::Registration::new()?,
         })
     }
 }

@@ -129,7 +129,7 @@ kernel_has() { grep -sqx "CONFIG_$2=y" "$(kernel_tree "$1")/.config"; }
 # The module's source files, relative to the top; not what a build of the
 # module in the tree itself (KDIR=) has left there.
 module_files() {
-	(cd "$top" && find Kbuild ./*.rs sys netlink/generated include -type f \
+	(cd "$top" && find Kbuild ./*.rs net policy netlink/generated include -type f \
 		! -name '*.o' ! -name '.*' ! -name 'bindings_generated.rs' ! -name shims.c)
 }
 

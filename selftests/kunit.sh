@@ -23,7 +23,7 @@ test_reset()
 
 suites()
 {
-	grep -rhoP --include='*.rs' '(?<=kunit_tests\()\w+' "$selftests"/../*.rs "$selftests"/../sys | sort
+	grep -rhoP --include='*.rs' '(?<=kunit_tests\()\w+' "$selftests"/../*.rs "$selftests"/../{net,policy} | sort
 }
 
 # those that the kernel knows of

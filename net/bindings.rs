@@ -25,4 +25,4 @@ type __kernel_size_t = usize;
 type __kernel_ssize_t = isize;
 type __kernel_ptrdiff_t = isize;
 
-include!(concat!(env!("WGVIA_OBJ"), "/sys/bindings_generated.rs"));
+include!(concat!(env!("WGVIA_OBJ"), "/net/bindings_generated.rs"));

@@ -17,7 +17,7 @@ use super::{
     bindings,
     lwtunnel, //
 };
-use crate::binding::Binding;
+use crate::policy::binding::Binding;
 use core::net::IpAddr;
 
 /// Do these flags of an IPv6 route say that a router advertisement made it?

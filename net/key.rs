@@ -4,7 +4,7 @@
 
 #![deny(unsafe_code)]
 
-use crate::sys::bindings;
+use crate::net::bindings;
 
 /// A peer's Curve25519 public key, as on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,27 +9,31 @@
 
 use crate::{
     allowedips_rta,
-    binding::Binding,
-    counters::Counters,
-    key::PublicKey,
-    seam::{
-        synchronize,
-        Attachment,
-        Packet,
-        Peer,
-        PeerHook,
-        PeerRef,
-        Selection,
-        SourceCheck,
-        StateRef,
-        WgDevice, //
+    net::{
+        key::PublicKey,
+        lwtunnel::StateRef,
+        packet::Packet,
+        rtnl::Rtnl,
+        wireguard::{
+            synchronize,
+            Attachment,
+            Peer,
+            PeerHook,
+            PeerRef,
+            Selection,
+            SourceCheck,
+            WgDevice, //
+        },
     },
-    settings::{
-        Filter,
-        Mode,
-        Settings, //
+    policy::{
+        binding::Binding,
+        counters::Counters,
+        settings::{
+            Filter,
+            Mode,
+            Settings, //
+        },
     },
-    sys::rtnl::Rtnl,
 };
 use core::ops::Deref;
 use kernel::{
@@ -394,14 +398,13 @@ impl PeerHook for Device {
 #[kunit_tests(wgvia_device)]
 mod tests {
     use super::*;
-    use crate::sys::workqueue::flush;
+    use crate::net::workqueue::flush;
     use core::{
         cell::Cell,
         ptr, //
     };
     use kernel::{
-        impl_has_work,
-        new_work,
+        impl_has_work, new_work,
         processor::cpu_relax,
         sync::atomic::{
             Acquire,
@@ -415,7 +418,7 @@ mod tests {
             self,
             Work,
             WorkItem, //
-        }, //
+        },
     };
 
     fn key(last: u8) -> PublicKey {

@@ -6,14 +6,10 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    device::Device,
-    key::PublicKey,
-    seam::{
-        StateRef,
-        WgDevice, //
-    },
-    sys::{
+    net::{
         global,
+        key::PublicKey,
+        lwtunnel::StateRef,
         netdev::{
             NetDevice,
             NetDeviceId, //
@@ -23,7 +19,9 @@ use crate::{
             Rtnl,
             RtnlGuard, //
         },
+        wireguard::WgDevice, //
     },
+    policy::device::Device, //
 };
 use kernel::{
     prelude::*,
@@ -144,7 +142,7 @@ impl DeviceGone for Registry {
 #[kunit_tests(wgvia_registry)]
 mod tests {
     use super::*;
-    use crate::sys::netdev::loopback;
+    use crate::net::netdev::loopback;
 
     fn add(devices: &mut Devices, dev: &NetDevice) -> Result<(Arc<Device>, Arc<Device>)> {
         let new = Device::new()?;

@@ -4,7 +4,7 @@
 
 #![deny(unsafe_code)]
 
-use crate::sys::{
+use crate::net::{
     bindings,
     percpu::PerCpuCounters, //
 };

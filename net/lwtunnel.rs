@@ -14,10 +14,12 @@ use super::{
     wireguard::WgDevice, //
 };
 use crate::{
-    binding::Binding,
-    device::Counted,
-    key::PublicKey,
-    registry, //
+    net::key::PublicKey,
+    policy::{
+        binding::Binding,
+        device::Counted,
+        registry, //
+    },
 };
 use core::{
     mem::{

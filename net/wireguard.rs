@@ -18,7 +18,7 @@ use super::{
     },
     rtnl::Rtnl, //
 };
-use crate::key::PublicKey;
+use crate::net::key::PublicKey;
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,

@@ -14,7 +14,7 @@ use super::{
     rtnl::Rtnl, //
 };
 use crate::{
-    key::PublicKey,
+    net::key::PublicKey,
     netlink_ext, //
 };
 use core::{

@@ -2,7 +2,7 @@
 
 //! What callbacks without a pointer to a context of their own have to find.
 
-use crate::registry::Devices;
+use crate::policy::registry::Devices;
 use core::ops::DerefMut;
 use kernel::{
     prelude::*,

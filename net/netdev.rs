@@ -196,7 +196,7 @@ pub(crate) fn loopback() -> Result<impl Deref<Target = NetDevice>> {
 #[kunit_tests(wgvia_netdev)]
 mod tests {
     use super::*;
-    use crate::sys::{
+    use crate::net::{
         rtnl::RtnlGuard,
         wireguard::{
             is_device,

@@ -9,15 +9,19 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    device::Device,
-    key::PublicKey,
-    seam::{
-        PacketPath,
-        PeerRef,
-        PeerSlot,
-        WgDevice, //
+    net::{
+        key::PublicKey,
+        packet::PacketPath,
+        wireguard::{
+            PeerRef,
+            PeerSlot,
+            WgDevice, //
+        },
     },
-    settings::Mode,
+    policy::{
+        device::Device,
+        settings::Mode, //
+    },
 };
 use core::ptr;
 use kernel::{
@@ -136,7 +140,7 @@ fn warning(off: bool, present: bool) -> Option<&'static CStr> {
 #[kunit_tests(wgvia_binding)]
 mod tests {
     use super::*;
-    use crate::sys::bindings::NETLINK_MAX_FMTMSG_LEN;
+    use crate::net::bindings::NETLINK_MAX_FMTMSG_LEN;
 
     #[test]
     fn warnings() {

@@ -4,7 +4,7 @@
 
 #![deny(unsafe_code)]
 
-use crate::sys::bindings;
+use crate::net::bindings;
 use kernel::prelude::*;
 
 /// When nexthops choose the peer.
