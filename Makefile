@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check demo bench soak fuzz faults broken suites shell clean help
+.PHONY: all kernel check demo bench soak fuzz faults mutants suites shell clean help
 
 all:
 	@scripts/build
@@ -53,10 +53,10 @@ faults: KERNEL = debug
 faults: all
 	@scripts/faults
 
-# Some mistakes are seen by the kernel debug only.
-broken: all
+# Some mutants are noticed on the kernel debug only.
+mutants: all
 	@scripts/build --kernel debug
-	@scripts/broken
+	@scripts/mutants
 
 suites: all
 	@scripts/build --kernel stock

@@ -144,6 +144,13 @@ make_module() {
 	make -C "$(kernel_tree "$name")" M="$copy" "${flags[@]}" "$@"
 }
 
+# test_files: the test files, relative to the top: every program in selftests/ and its
+# folders, but not in those whose programs the tests and other runs use.
+test_files() {
+	(cd "$top" && find selftests -type f -perm -u+x \
+		! -path 'selftests/lib/*' ! -path 'selftests/hardening/*' | sort)
+}
+
 # boot_words FILE: what a test file wants on the kernel's command line
 boot_words() { sed -n 's/^# boot: //p' "$1"; }
 

@@ -4,10 +4,10 @@
 # A packet follows a via-wgpeer route, whatever AllowedIPs say, and a source is
 # accepted from the peer that the route to it names and from no other.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
-# shellcheck source=lib_traffic.sh
-source "$(dirname "$0")/lib_traffic.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
+# shellcheck source=lib/traffic.sh
+source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=auto
 

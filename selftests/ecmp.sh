@@ -4,8 +4,8 @@
 # Multipath routes: flows are spread by weight and stay on their peer, and a
 # source is accepted from the peer of every nexthop.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 

@@ -4,8 +4,8 @@
 # The source filters "strict" (the route that a reply would really take, with all
 # rules and devices, leads to the peer) and "none".
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 

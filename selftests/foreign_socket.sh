@@ -5,8 +5,8 @@
 # behind, and what is encrypted is routed there. Routes that name peers are of the
 # namespace that the device is in, and outlive the other one.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 

@@ -4,8 +4,8 @@
 # The hub as a router: from peer to peer through the one device, between a peer and a
 # LAN, and the ICMP errors that go back to either.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 

@@ -5,8 +5,8 @@
 # names, else to the one that has the gateway in its AllowedIPs; one level, never
 # deeper. Without a gateway it is the destination's AllowedIPs.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 

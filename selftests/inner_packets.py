@@ -22,10 +22,10 @@ import struct
 import time
 
 from lib import Ktap, require, scratch_netns
-from lib_lab import (ETH_P_ALL, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE, SOL_PACKET, TIMEOUT, Lab,
+from model.lab import (ETH_P_ALL, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE, SOL_PACKET, TIMEOUT, Lab,
                      run)
-from lib_noise import Session
-from lib_packets import checksum
+from lib.noise import Session
+from lib.packets import checksum
 
 PORT = 51820
 UDP, TCP, FRAGMENT, HOP_BY_HOP = 17, 6, 44, 0

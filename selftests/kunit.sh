@@ -4,8 +4,8 @@
 # The module's unit tests: they run when a module that carries them is loaded,
 # which scripts/module-build has made beside the one that is installed.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 RESULTS=/sys/kernel/debug/kunit
 # The kernel's name is the end of its release.

@@ -4,10 +4,10 @@
 # Devices, namespaces and the module come and go: the routes of what goes go with
 # it, the module stays while a nexthop uses it and else goes, and nothing is left.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
-# shellcheck source=lib_traffic.sh
-source "$(dirname "$0")/lib_traffic.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
+# shellcheck source=lib/traffic.sh
+source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=auto
 

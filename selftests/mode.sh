@@ -4,10 +4,10 @@
 # The modes of a device: off, auto (active exactly while a nexthop names a peer)
 # and on, and switching between them under traffic.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
-# shellcheck source=lib_traffic.sh
-source "$(dirname "$0")/lib_traffic.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
+# shellcheck source=lib/traffic.sh
+source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=auto
 

@@ -4,8 +4,8 @@
 # Large packets: segments, fragments, the MTU of a route and that of a path go with
 # the peer that the route names, and are what they are without wgvia.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 

@@ -3,8 +3,8 @@
 #
 # Nexthop objects that name a peer. Groups of them are in nexthop_group.sh.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 

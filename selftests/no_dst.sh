@@ -5,10 +5,10 @@
 # by tc, BPF and nftables, a bond) get a lookup of their own. Those whose route is
 # kept by a socket, a tunnel or a flow table follow each change.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
-# shellcheck source=lib_traffic.sh
-source "$(dirname "$0")/lib_traffic.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
+# shellcheck source=lib/traffic.sh
+source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=on
 
@@ -262,10 +262,10 @@ bpf()
 	local pid ready fd
 
 	family "$2"
-	exec {fd}< <(exec nsenter --net="/run/netns/$hub" "$selftests/lib_redirect.py" "$1" lan hub 2>&1)
+	exec {fd}< <(exec nsenter --net="/run/netns/$hub" "$selftests/lib/redirect.py" "$1" lan hub 2>&1)
 	pid=$!
 	read -r -t $((20 * SLOW)) -u "$fd" ready
-	check_eq "lib_redirect.py $1" ready "$ready"
+	check_eq "lib/redirect.py $1" ready "$ready"
 	every_way lan hub "$lan_addr"
 	if [[ $1 == redirect ]]; then
 		reset_hub

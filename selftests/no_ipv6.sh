@@ -8,15 +8,15 @@
 #
 # boot: ipv6.disable=1
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 # send6 NETNS DEV: an IPv6 packet from a packet socket
 send6()
 {
-	in_ns "$1" env PYTHONPATH="$selftests" python3 - "$2" <<-'END'
+	in_ns "$1" python3 - "$2" <<-'END'
 		import ipaddress, socket, sys
-		from lib_packets import ETH_P_IPV6, forged
+		from lib.packets import ETH_P_IPV6, forged
 		packet = forged(ipaddress.ip_address("fd00::1"), ipaddress.ip_address("fd00::fe"), b"")
 		sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
 		sock.sendto(packet, (sys.argv[1], ETH_P_IPV6))

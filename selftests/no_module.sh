@@ -4,8 +4,8 @@
 # With the module not available, route commands that need it say so and change
 # nothing, and WireGuard does what it always did.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 # No module is found under the name, whoever asks for it.
 HIDE=/run/modprobe.d/wgvia-selftest.conf

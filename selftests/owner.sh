@@ -4,8 +4,8 @@
 # A network namespace that another user than root owns: what is looked up for nobody in
 # particular is looked up for the owner, whom rules can tell from root.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 OWNER=65534

@@ -4,8 +4,8 @@
 # A route outlives its peer: while the peer is absent the sender gets ENOKEY or
 # an ICMP error, and traffic flows again when a peer with the key is added.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 

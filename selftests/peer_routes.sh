@@ -5,8 +5,8 @@
 # router advertisements and redirects by default, and every peer can send them: they
 # may not decide which peer gets a packet, and who may send from an address.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 
@@ -21,7 +21,7 @@ icmp()
 	local peer=$1
 	shift
 
-	in_peer "$peer" "$selftests/lib_icmp.py" "$@" || fail "lib_icmp.py $*: status $?"
+	in_peer "$peer" "$selftests/lib/icmp.py" "$@" || fail "lib/icmp.py $*: status $?"
 }
 
 is_default_router() { [[ -n $(ip_hub -6 route show default via "$1" proto ra) ]]; }

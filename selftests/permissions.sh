@@ -4,8 +4,8 @@
 # docs/permissions.md: what a user without capabilities may see and do, what one
 # with a user namespace of their own, and what loads the module.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 

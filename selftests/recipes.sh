@@ -4,10 +4,10 @@
 # The recipes of docs/recipes.md do what the page says of them: the blocks of the
 # page are run as they stand there.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
-# shellcheck source=lib_recipes.sh
-source "$(dirname "$0")/lib_recipes.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
+# shellcheck source=lib/recipes.sh
+source "$(dirname "$0")/lib/recipes.sh"
 
 # check_may_send PEER SOURCE DST: it may send from this address, and no other may
 check_may_send()
@@ -216,6 +216,6 @@ test_add "ECMP over two peers" ecmp
 test_add "a thousand prefixes moved by one nexthop object" thousand
 test_add "VRFs that reach their sites through one device" vrf
 test_add "IPv4 over IPv6 next hops" via_inet6
-test_add "every block of the page is tested" all_blocks_tested lib_recipes.sh recipes.sh
+test_add "every block of the page is tested" all_blocks_tested lib/recipes.sh recipes.sh
 
 tests_run

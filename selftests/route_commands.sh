@@ -4,8 +4,8 @@
 # via-wgpeer in every command of ip route: what the kernel made of it is what it
 # shows, and the key survives each way in and out.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 

@@ -5,8 +5,8 @@
 # longest prefix that has a nexthop on the device leads, whatever AllowedIPs and
 # the routes through other devices say.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 

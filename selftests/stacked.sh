@@ -4,10 +4,10 @@
 # Tunnels over the device, with bridges and MACsec on them, another WireGuard, and flow tables: each
 # keeps a dst of its own for many packets, and follows the routes all the same.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
-# shellcheck source=lib_traffic.sh
-source "$(dirname "$0")/lib_traffic.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
+# shellcheck source=lib/traffic.sh
+source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=on
 

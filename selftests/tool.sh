@@ -3,8 +3,8 @@
 #
 # The tool wgvia as its users meet it: words, exit status, JSON, permissions.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 DENIED="permission denied: CAP_NET_ADMIN in the user namespace that owns the network namespace is needed, try as root"
 LIST_THEM=" (list WireGuard devices with: ip link show type wireguard)"

@@ -3,8 +3,8 @@
 #
 # The device in a VRF, and VRFs that have routes through a device outside them.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 

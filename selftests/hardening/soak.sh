@@ -4,8 +4,8 @@
 # soak.sh SECONDS [SEED]: the topology of the tests with eight peers, and soak.py in
 # it. Without a seed, one is chosen; it is printed.
 
-# shellcheck source=../lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=../lib/lib.sh
+source "$(dirname "$0")/../lib/lib.sh"
 
 # A peer has only its own addresses: AllowedIPs of the prefixes are soak.py's.
 allowed_ips()

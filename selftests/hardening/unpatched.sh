@@ -4,8 +4,8 @@
 # On a kernel without the series, ip with via-wgpeer adds and deletes nothing: such a
 # kernel skips RTA_WGPEER, and would make the route without its peer.
 
-# shellcheck source=../lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=../lib/lib.sh
+source "$(dirname "$0")/../lib/lib.sh"
 
 # No module, no mode.
 MODE=

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Send a packet in one namespace and say which namespace received it.
 
-    lib_packets.py HUB NAME=NETNS...
+    lib/packets.py HUB NAME=NETNS...
 
 lib.sh runs this as a coprocess. Each line of its input is a command, each line
 of its output the answer:

@@ -134,7 +134,7 @@ talk_end()
 # --- datagrams -------------------------------------------------------------
 
 # stream_start HUB-ADDRESS PEER-ADDRESS PEER: numbered datagrams between the hub and the peer
-# all the time, both ways, see lib_stream.py
+# all the time, both ways, see lib/stream.py
 stream_start()
 {
 	local args=("$@" "hub=$hub=hub") i ns
@@ -144,7 +144,7 @@ stream_start()
 		args+=("$ns=${!ns}=wg0")
 	done
 	mkfifo "$TMP/stream"
-	exec {stream_out}< <(exec "$selftests/lib_stream.py" "${args[@]}" <"$TMP/stream" 2>&1)
+	exec {stream_out}< <(exec "$selftests/lib/stream.py" "${args[@]}" <"$TMP/stream" 2>&1)
 	exec {stream_in}>"$TMP/stream"
 	rm "$TMP/stream"
 	stream_answers ready

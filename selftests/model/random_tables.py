@@ -18,13 +18,16 @@ import collections
 import contextlib
 import os
 import secrets
+import sys
 from dataclasses import replace
 
+sys.path[0] = os.path.join(sys.path[0], "..")
+# pylint: disable=wrong-import-position
 from lib import Ktap, require
-from lib_lab import (
+from model.lab import (
     BOUND_SOCKET_PORT, DEVICE, PORTS, SOCKET_PORTS, VRF, VRF_SOCKET_PORT, Lab)
-from lib_tables import DSCPS, MARKS, Tables
-from model import Flow, send_from_socket
+from model.tables import DSCPS, MARKS, Tables
+from model.model import Flow, send_from_socket
 
 PEERS = 4
 BATCHES = 3

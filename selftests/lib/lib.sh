@@ -21,7 +21,10 @@
 # peer 1, so a route that names another peer can be seen to work. 198.51.100.0/24
 # and 2001:db8::/32 are nobody's.
 
-selftests=$(dirname "$(readlink -e "${BASH_SOURCE[0]}")")
+selftests=$(readlink -e "$(dirname "${BASH_SOURCE[0]}")/..")
+
+# The folder of the Python packages lib and model
+export PYTHONPATH=$selftests
 
 KSFT_FAIL=1
 KSFT_SKIP=4
@@ -499,20 +502,20 @@ lines() { [[ $(wc -l <"$1") -ge $2 ]]; }
 
 PACKETS_PID=
 
-# packets_start NAME=NETNS...: the namespaces that lib_packets.py watches
+# packets_start NAME=NETNS...: the namespaces that lib/packets.py watches
 packets_start()
 {
-	coproc PACKETS { exec "$selftests/lib_packets.py" hub "hub=$hub" "$@"; }
+	coproc PACKETS { exec "$selftests/lib/packets.py" hub "hub=$hub" "$@"; }
 	exec {packets_in}>&"${PACKETS[1]}" {packets_out}<&"${PACKETS[0]}"
-	read -r -t $((60 * SLOW)) -u "$packets_out" || bail_out "lib_packets.py does not start"
+	read -r -t $((60 * SLOW)) -u "$packets_out" || bail_out "lib/packets.py does not start"
 }
 
-# packets COMMAND...: see lib_packets.py; the answer is in $REPLY
+# packets COMMAND...: see lib/packets.py; the answer is in $REPLY
 packets()
 {
 	REPLY=
 	echo "$*" >&"$packets_in"
-	read -r -t $((60 * SLOW)) -u "$packets_out" || REPLY="lib_packets.py does not answer"
+	read -r -t $((60 * SLOW)) -u "$packets_out" || REPLY="lib/packets.py does not answer"
 }
 
 send() { packets send "$@"; }

@@ -216,7 +216,7 @@ class Netlink:
 def uapi(path=None):
     """The #defines and enumerators of include/uapi/linux/wgvia.h."""
     path = path or os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                                "../include/uapi/linux/wgvia.h")
+                                "../../include/uapi/linux/wgvia.h")
     with open(path, encoding="ascii") as file:
         text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
     names = {}

@@ -6,9 +6,9 @@ import itertools
 import random
 from dataclasses import replace
 
-from lib_lab import (
+from model.lab import (
     DEVICE, OTHER, OWN, PORTS, SOCKET_PORTS, VRF, VRF_SOCKET_PORT, new_key, run)
-from model import REJECTS, Device, Fib, Nexthop, Route, Rule
+from model.model import REJECTS, Device, Fib, Nexthop, Route, Rule
 
 MAIN, LOCAL = 254, 255
 TABLES = MAIN, 100, 101

@@ -26,7 +26,7 @@ import sys
 import time
 
 from lib import SLOW, enter_netns, netns
-from model import Flow
+from model.model import Flow
 
 DEVICE, OTHER, VRF = "wg", "other", "red"
 # The addresses of the hub's WireGuard device

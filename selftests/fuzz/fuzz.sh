@@ -5,8 +5,8 @@
 # then a tenth as many packets into the hub's device and into a peer's; see fuzz.c and
 # fuzz_packets.c. Every run has another seed, and prints it.
 
-# shellcheck source=lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/lib.sh
+source "$(dirname "$0")/../lib/lib.sh"
 
 messages=${1:-10000} seed=${2:-$SRANDOM} kept=${3:-}
 packets=$((messages / 10))
@@ -34,7 +34,7 @@ netlink()
 		ip netns exec "$scratch" wg set hub peer "$(key 1)" allowed-ips 10.0.0.1/32 \
 			peer "$(key 2)" allowed-ips 10.0.0.2/32
 		fuzz_in "$scratch" fuzz $((left < ROUND ? left : ROUND)) $((seed + round)) \
-			hub other "$selftests/corpus" ${kept:+"$kept"} >"$TMP/round" ||
+			hub other "$selftests/fuzz/corpus" ${kept:+"$kept"} >"$TMP/round" ||
 			fail "round $round: exit status $?"
 		# shellcheck disable=SC2016 # fields of awk
 		awk '/^# corpus:/ { good = $3 && $3 == $5 } END { exit !good }' "$TMP/round" ||
@@ -142,7 +142,7 @@ MODE=on
 echo "# seed: $seed"
 for program in fuzz fuzz_packets; do
 	gcc-14 -O1 -Wall -Wextra -Werror -idirafter "$selftests/../include/uapi" -o "$TMP/$program" \
-		"$selftests/$program.c" || exit "$KSFT_FAIL"
+		"$selftests/fuzz/$program.c" || exit "$KSFT_FAIL"
 done
 setup_hub 3
 setup_ns scratch

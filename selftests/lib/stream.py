@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Send numbered datagrams without a pause, both ways, and say if all have arrived.
 
-    lib_stream.py HUB-ADDRESS PEER-ADDRESS PEER NAME=NETNS=DEVICE...
+    lib/stream.py HUB-ADDRESS PEER-ADDRESS PEER NAME=NETNS=DEVICE...
 
 The first NAME is the hub, PEER the name of the peer that the hub sends to and that
 sends to the hub. Packets are looked for on DEVICE in each of the namespaces.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Redirect what comes in at a device to another one, by a BPF program.
 
-    lib_redirect.py redirect|redirect_neigh FROM TO
+    lib/redirect.py redirect|redirect_neigh FROM TO
 
 bpf_redirect() sends the packet through TO as it is, bpf_redirect_neigh() looks
 its route up first. Says "ready", and lasts until it is ended.

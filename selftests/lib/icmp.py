@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """What a peer can say about routes, sent from the namespace that this runs in.
 
-    lib_icmp.py advertise SRC DST DEV      a router advertisement, of high preference
-    lib_icmp.py redirect SRC DST DEV FLOW TARGET [PORT]
+    lib/icmp.py advertise SRC DST DEV      a router advertisement, of high preference
+    lib/icmp.py redirect SRC DST DEV FLOW TARGET [PORT]
                                            packets to FLOW should go to TARGET: those of
                                            everybody, or (IPv4) of the UDP socket with PORT
 """
@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 
-from lib_packets import PORT, checksum
+from lib.packets import PORT, checksum
 
 ICMP_REDIRECT, ICMP_REDIR_HOST = 5, 1
 ROUTER_ADVERTISEMENT, ICMPV6_REDIRECT = 134, 137
