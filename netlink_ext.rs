@@ -11,25 +11,25 @@ use crate::{
     net::{
         bindings as abi,
         genetlink::{
+            genl_family,
             Dump,
-            Message,
             Request, //
         },
-        key::PublicKey,
         netdev::NetDevice,
+        netlink::Message,
         rtnl::{
             Rtnl,
             RtnlGuard, //
         },
         wireguard::{
-            is_device,
-            WgDevice, //
+            Device,
+            PublicKey, //
         },
     },
     policy::{
-        device::Device,
-        registry,
+        devices,
         settings::{
+            Change,
             Filter,
             Mode,
             Settings, //
@@ -38,11 +38,21 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// The device that a request names by its index or its name.
+genl_family! {
+    /// The family `wgvia`.
+    Family = wgvia_nl_family {
+        doit wgvia_nl_device_get_doit(WGVIA_CMD_DEVICE_GET) => device_get;
+        doit wgvia_nl_device_set_doit(WGVIA_CMD_DEVICE_SET) => device_set;
+        dumpit wgvia_nl_device_get_dumpit(WGVIA_CMD_DEVICE_GET) => device_dump;
+        dumpit wgvia_nl_binding_get_dumpit(WGVIA_CMD_BINDING_GET) => binding_dump;
+    }
+}
+
+/// Return the device that a request names by its index or its name.
 ///
 /// Fails with `EINVAL` unless it does exactly one of the two, `ENODEV` if there is none, and
 /// `EOPNOTSUPP` if it is not a WireGuard device.
-fn named_device<'r>(request: &'r Request<'_>, rtnl: &'r Rtnl) -> Result<WgDevice<'r>> {
+fn named_device<'r>(request: &'r Request<'_>, rtnl: &'r Rtnl) -> Result<Device<'r>> {
     let net = request.net();
     let dev = match (
         request.u32(abi::WGVIA_A_DEVICE_IFINDEX),
@@ -60,34 +70,34 @@ fn named_device<'r>(request: &'r Request<'_>, rtnl: &'r Rtnl) -> Result<WgDevice
     wireguard_device(dev, request)
 }
 
-fn wireguard_device<'r>(dev: Option<&'r NetDevice>, request: &Request<'_>) -> Result<WgDevice<'r>> {
+fn wireguard_device<'r>(dev: Option<&'r NetDevice>, request: &Request<'_>) -> Result<Device<'r>> {
     let dev = dev.ok_or_else(|| {
         request.extack().set(c"no such device");
         ENODEV
     })?;
-    WgDevice::new(dev).ok_or_else(|| {
+    Device::new(dev).ok_or_else(|| {
         request.extack().set(c"not a WireGuard device");
         EOPNOTSUPP
     })
 }
 
-/// Writes what there is to tell of a device.
+/// Write what there is to tell of a device.
 fn put_device(message: &mut Message<'_>, dev: &NetDevice, rtnl: &Rtnl) -> Result {
-    let device = registry::find(dev);
-    let device = device.as_deref();
+    let via = devices::find(dev);
     message.put_u32(abi::WGVIA_A_DEVICE_IFINDEX, dev.ifindex())?;
     message.put_string(abi::WGVIA_A_DEVICE_IFNAME, dev.name(rtnl))?;
-    let Settings { mode, filter } = device.map_or(Settings::DEFAULT, Device::settings);
-    message.put_u32(abi::WGVIA_A_DEVICE_MODE, mode as u32)?;
-    message.put_u32(abi::WGVIA_A_DEVICE_FILTER, filter as u32)?;
-    let active = device.is_some_and(|device| device.is_active(mode));
-    message.put_u8(abi::WGVIA_A_DEVICE_ACTIVE, active.into())?;
-    let nexthops = device.map_or(0, Device::nexthops);
-    message.put_u32(abi::WGVIA_A_DEVICE_NEXTHOPS, nexthops as u32)?;
+    let settings = via
+        .as_ref()
+        .map_or(Settings::DETACHED, |via| via.settings());
+    message.put_u32(abi::WGVIA_A_DEVICE_MODE, settings.mode as u32)?;
+    message.put_u32(abi::WGVIA_A_DEVICE_FILTER, settings.filter as u32)?;
+    message.put_u8(abi::WGVIA_A_DEVICE_MULTICAST, settings.multicast.into())?;
+    let states = via.as_ref().map_or(0, |via| via.states());
+    message.put_u32(abi::WGVIA_A_DEVICE_STATES, states as u32)?;
     message.nest(abi::WGVIA_A_DEVICE_COUNTERS, |nest| {
-        match device {
-            Some(device) => {
-                for (attr, value) in device.counters().iter() {
+        match &via {
+            Some(via) => {
+                for (attr, value) in via.counters().iter() {
                     nest.put_uint(attr, value)?;
                 }
             }
@@ -102,18 +112,18 @@ fn put_device(message: &mut Message<'_>, dev: &NetDevice, rtnl: &Rtnl) -> Result
 }
 
 /// device-get.
-pub(crate) fn device_get(request: &Request<'_>) -> Result {
+fn device_get(request: &Request<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let dev = named_device(request, &rtnl)?;
     request.reply(|message| put_device(message, dev.netdev(), &rtnl))
 }
 
 /// device-get as a dump: every WireGuard device of the network namespace.
-pub(crate) fn device_dump(dump: &mut Dump<'_>) -> Result {
+fn device_dump(dump: &mut Dump<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let net = dump.net(&rtnl);
     while let Some(dev) = net.device_from_index(dump.cursor().ifindex, &rtnl) {
-        if is_device(dev) {
+        if Device::new(dev).is_some() {
             dump.message(|message| put_device(message, dev, &rtnl))?;
         }
         dump.cursor().ifindex = dev.ifindex() + 1;
@@ -122,50 +132,57 @@ pub(crate) fn device_dump(dump: &mut Dump<'_>) -> Result {
 }
 
 /// device-set.
-pub(crate) fn device_set(request: &Request<'_>) -> Result {
+fn device_set(request: &Request<'_>) -> Result {
     let mode = request.u32(abi::WGVIA_A_DEVICE_MODE);
     let filter = request.u32(abi::WGVIA_A_DEVICE_FILTER);
-    if mode.is_none() && filter.is_none() {
+    let change = Change {
+        mode: mode.map(Mode::try_from).transpose()?,
+        filter: filter.map(Filter::try_from).transpose()?,
+        multicast: request.u8(abi::WGVIA_A_DEVICE_MULTICAST).map(|on| on != 0),
+    };
+    if change.is_empty() {
         request
             .extack()
-            .set(c"nothing to set: give a mode or a filter");
+            .set(c"nothing to set: give a mode, a filter or multicast");
         return Err(EINVAL);
     }
-    let mode = mode.map(Mode::try_from).transpose()?;
-    let filter = filter.map(Filter::try_from).transpose()?;
 
     let rtnl = RtnlGuard::lock();
-    let dev = named_device(request, &rtnl)?;
-    let device = registry::find_or_add(&dev)?;
-    device.set(mode, filter, &dev, &rtnl).inspect_err(|&err| {
-        if err == EBUSY {
+    let wg = named_device(request, &rtnl)?;
+    let via = devices::find(wg.netdev()).ok_or(ENODEV)?;
+    via.set(change, wg, &rtnl).map_err(|err| match err {
+        EBUSY => {
+            request
+                .extack()
+                .set(c"routes name peers of this device: delete them first");
+            EBUSY
+        }
+        EEXIST => {
             request
                 .extack()
                 .set(c"another module chooses the peers of this device");
+            EBUSY
         }
+        err => err,
     })
 }
 
-/// Writes the bindings of a device from the cursor on.
-fn dump_bindings(dump: &mut Dump<'_>, dev: &WgDevice<'_>) -> Result {
-    let Some(device) = registry::find(dev.netdev()) else {
+/// Write the bindings of a device from the cursor on.
+fn dump_bindings(dump: &mut Dump<'_>, wg: Device<'_>) -> Result {
+    let Some(via) = devices::find(wg.netdev()) else {
         return Ok(());
     };
     let cursor = *dump.cursor();
     let mut after = cursor.has_key.then_some(PublicKey::new(cursor.key));
-    while let Some(binding) = device.binding_after(after.as_ref()) {
+    while let Some((binding, states)) = via.binding_after(after.as_ref()) {
         let key = *binding.key();
-        // They come and go without RTNL too.
-        let nexthops = binding.nexthops();
-        if nexthops > 0 {
-            dump.message(|message| {
-                message.put_u32(abi::WGVIA_A_BINDING_IFINDEX, dev.netdev().ifindex())?;
-                message.put_bytes(abi::WGVIA_A_BINDING_KEY, key.as_bytes())?;
-                message.put_u32(abi::WGVIA_A_BINDING_NEXTHOPS, nexthops as u32)?;
-                let present = binding.is_present(dev);
-                message.put_u8(abi::WGVIA_A_BINDING_PRESENT, present.into())
-            })?;
-        }
+        dump.message(|message| {
+            message.put_u32(abi::WGVIA_A_BINDING_IFINDEX, wg.netdev().ifindex())?;
+            message.put_bytes(abi::WGVIA_A_BINDING_KEY, key.as_bytes())?;
+            message.put_u32(abi::WGVIA_A_BINDING_STATES, states as u32)?;
+            let present = wg.peer_by_key(&key).is_some();
+            message.put_u8(abi::WGVIA_A_BINDING_PRESENT, present.into())
+        })?;
         let cursor = dump.cursor();
         cursor.has_key = true;
         cursor.key = *key.as_bytes();
@@ -176,18 +193,18 @@ fn dump_bindings(dump: &mut Dump<'_>, dev: &WgDevice<'_>) -> Result {
 
 /// binding-get, a dump: the bindings that nexthops lead to, of one device or of all devices of the
 /// network namespace.
-pub(crate) fn binding_dump(dump: &mut Dump<'_>) -> Result {
+fn binding_dump(dump: &mut Dump<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let request = dump.request();
     let net = dump.net(&rtnl);
     if let Some(ifindex) = request.u32(abi::WGVIA_A_BINDING_IFINDEX) {
         let dev = net.device_by_index(ifindex, &rtnl);
-        if dump.cursor().has_key && !dev.is_some_and(is_device) {
+        if dump.cursor().has_key && dev.and_then(Device::new).is_none() {
             // It has gone since the last part, with all its bindings.
             return Ok(());
         }
         let dev = wireguard_device(dev, &request)?;
-        return dump_bindings(dump, &dev);
+        return dump_bindings(dump, dev);
     }
     while let Some(dev) = net.device_from_index(dump.cursor().ifindex, &rtnl) {
         if dump.cursor().ifindex != dev.ifindex() {
@@ -195,8 +212,8 @@ pub(crate) fn binding_dump(dump: &mut Dump<'_>) -> Result {
             dump.cursor().has_key = false;
         }
         dump.cursor().ifindex = dev.ifindex();
-        if let Some(dev) = WgDevice::new(dev) {
-            dump_bindings(dump, &dev)?;
+        if let Some(dev) = Device::new(dev) {
+            dump_bindings(dump, dev)?;
         }
         dump.cursor().ifindex = dev.ifindex() + 1;
         dump.cursor().has_key = false;

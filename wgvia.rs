@@ -2,7 +2,7 @@
 
 //! wgvia: routing, instead of AllowedIPs, chooses the WireGuard peer.
 //!
-//! | file | what it holds |
+//! | where | what |
 //! | --- | --- |
 //! | `allowedips_rta.rs` | the rule: peer selection and source filter |
 //! | `netlink_ext.rs` | the generic netlink family |
@@ -19,6 +19,17 @@ mod net;
 mod netlink_ext;
 mod policy;
 
+use net::{
+    genetlink,
+    lwtunnel,
+    notifier::DeviceNotifier,
+    workqueue::WorkQueue, //
+};
+use policy::{
+    devices::Devices,
+    encap::WgPeer, //
+};
+
 module! {
     type: Wgvia,
     name: "wgvia",
@@ -29,27 +40,30 @@ module! {
 }
 
 /// The whole machine. Parts are started from the last to the first, and torn down from the first to
-/// the last: who may call in comes after, and goes before, what it calls.
+/// the last: a caller comes after, and goes before, what it calls.
 #[pin_data]
 struct Wgvia {
     /// Routes may name peers.
-    nexthop_type: net::lwtunnel::Registration,
+    encap: lwtunnel::Registration<WgPeer>,
     /// User space may ask and set.
-    family: net::genetlink::Registration,
-    /// Devices that go are let go of.
+    family: genetlink::Registration<netlink_ext::Family>,
+    /// Each WireGuard device gets its hook, and loses it when it goes.
     #[pin]
-    notifier: net::notifier::DeviceNotifier<policy::registry::Registry>,
+    notifier: DeviceNotifier<Devices>,
     /// The devices.
-    registry: policy::registry::Registry,
+    devices: Devices,
+    /// Packets may leave work for later.
+    workqueue: WorkQueue,
 }
 
 impl kernel::InPlaceModule for Wgvia {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            registry: policy::registry::Registry::new()?,
-            notifier <- net::notifier::DeviceNotifier::register(),
-            family: net::genetlink::Registration::new()?,
-            nexthop_type: net::lwtunnel::Registration::new()?,
+            workqueue: WorkQueue::new(c"wgvia")?,
+            devices: Devices::new()?,
+            notifier <- DeviceNotifier::register(),
+            family: genetlink::Registration::new()?,
+            encap: lwtunnel::Registration::new()?,
         })
     }
 }

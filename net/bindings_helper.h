@@ -15,6 +15,8 @@
 #include <linux/rcupdate.h>
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
+#include <linux/workqueue.h>
+#include <net/addrconf.h>
 #include <net/dst_metadata.h>
 #include <net/fib_rules.h>
 #include <net/flow_dissector.h>
@@ -32,6 +34,8 @@
 #include <net/wireguard.h>
 
 #include <uapi/linux/wgvia.h>
+#include <uapi/linux/wgvia_rta.h>
+#include <uapi/linux/wireguard.h>
 
 #include "../netlink/generated/wgvia.h"
 
@@ -190,6 +194,75 @@ static inline void wgvia_fib6_dissect(struct net *net, const struct sk_buff *skb
 	    wgvia_rules_match_ports(net->ipv6.fib6_rules_ops))
 		wgvia_dissect(net, skb, reply, &fl6->__fl_common, &fl6->uli);
 #endif
+}
+
+/* The rules of a network namespace, or NULL as long as it has only had those that
+ * it starts with. Under RCU or RTNL.
+ */
+static inline const struct fib_rules_ops *
+wgvia_fib4_rules(const struct net_device *dev)
+{
+#ifdef CONFIG_IP_MULTIPLE_TABLES
+	struct net *net = dev_net(dev);
+
+	return READ_ONCE(net->ipv4.fib_has_custom_rules) ? net->ipv4.rules_ops : NULL;
+#else
+	return NULL;
+#endif
+}
+
+static inline const struct fib_rules_ops *
+wgvia_fib6_rules(const struct net_device *dev)
+{
+#ifdef CONFIG_IPV6_MULTIPLE_TABLES
+	struct net *net = dev_net(dev);
+
+	return READ_ONCE(net->ipv6.fib6_has_custom_rules) ?
+		net->ipv6.fib6_rules_ops : NULL;
+#else
+	return NULL;
+#endif
+}
+
+/* As fib_get_table(), which is not exported: not fib_new_table(), which makes
+ * tables. Under RCU.
+ */
+static inline struct fib_table *wgvia_fib4_table(const struct net_device *dev,
+						 u32 id)
+{
+#ifdef CONFIG_IP_MULTIPLE_TABLES
+	struct net *net = dev_net_rcu(dev);
+	struct hlist_head *head;
+	struct fib_table *tb;
+
+	head = &net->ipv4.fib_table_hash[id & (FIB_TABLE_HASHSZ - 1)];
+	hlist_for_each_entry_rcu(tb, head, tb_hlist) {
+		if (tb->tb_id == id)
+			return tb;
+	}
+	return NULL;
+#else
+	return fib_get_table(dev_net_rcu(dev), id);
+#endif
+}
+
+static inline const struct fib6_info *wgvia_fib6_null_entry(const struct net *net)
+{
+	return net->ipv6.fib6_null_entry;
+}
+
+static inline struct workqueue_struct *wgvia_alloc_workqueue(const char *name)
+{
+	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
+}
+
+/* A strong reference to a peer that is there, in process context */
+static inline struct wg_peer *wgvia_peer_get(struct wg_peer *peer)
+{
+	rcu_read_lock_bh();
+	peer = wg_hook_peer_get(peer);
+	rcu_read_unlock_bh();
+	return peer;
 }
 
 /* Per-CPU counters by number: bindgen knows no address spaces */

@@ -22,7 +22,7 @@ impl ExtAck<'_> {
     /// # Safety
     ///
     /// `ptr` is null or valid, and no other thread uses it, for as long as the result lives.
-    pub(super) unsafe fn from_ptr(ptr: *mut bindings::netlink_ext_ack) -> Self {
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::netlink_ext_ack) -> Self {
         // INVARIANT: The caller promises it.
         Self(ptr, PhantomData)
     }
@@ -47,7 +47,7 @@ mod tests {
         let mut raw = bindings::netlink_ext_ack::default();
         let msg = CString::try_from_fmt(fmt!("{msg}"))?;
         // SAFETY: Valid, and nobody else has it.
-        unsafe { ExtAck::from_ptr(&raw mut raw) }.set(&msg);
+        unsafe { ExtAck::from_raw(&raw mut raw) }.set(&msg);
         drop(msg);
         // SAFETY: The kernel ends it with a NUL.
         let said = unsafe { CStr::from_char_ptr(raw._msg) };
@@ -76,6 +76,6 @@ mod tests {
     #[test]
     fn may_be_missing() {
         // SAFETY: Null is allowed.
-        unsafe { ExtAck::from_ptr(core::ptr::null_mut()) }.set(c"nobody hears");
+        unsafe { ExtAck::from_raw(core::ptr::null_mut()) }.set(c"nobody hears");
     }
 }

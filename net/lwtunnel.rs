@@ -1,138 +1,134 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The lightweight-tunnel state of a nexthop that names a peer.
+//! Lightweight-tunnel types: what a nexthop carries for the module, in its state.
 //!
-//! A state holds a pointer to a [`Binding`]. The FIB makes, copies, compares, dumps and frees
-//! states, and holds a reference on this module for each of them.
+//! The FIB makes, copies, compares, dumps and frees states, and holds a reference on the module for
+//! each of them. A state rides in a nexthop and in the dsts made from it.
 //!
 //! C header: [`include/net/lwtunnel.h`](srctree/include/net/lwtunnel.h)
 
 use super::{
     bindings,
     extack::ExtAck,
-    netdev::Net,
-    wireguard::WgDevice, //
-};
-use crate::{
-    net::key::PublicKey,
-    policy::{
-        binding::Binding,
-        device::Counted,
-        registry, //
+    netdev::{
+        Net,
+        NetDevice, //
     },
+    netlink::Message, //
 };
 use core::{
-    mem::{
-        offset_of,
-        ManuallyDrop, //
-    },
-    ops::Deref,
-    ptr, //
+    any::TypeId,
+    marker::PhantomData,
+    mem::offset_of,
+    slice, //
 };
 use kernel::{
     error::{
         from_result,
         to_result, //
     },
-    prelude::*, //
+    module::{
+        this_module,
+        ModuleMetadata, //
+    },
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed, //
+    },
 };
 
-const TYPE: u32 = bindings::lwtunnel_encap_types_LWTUNNEL_ENCAP_WGPEER;
-const KEY_ATTR: c_int = bindings::RTA_WGPEER as c_int;
+/// A type of lightweight tunnel, which [`Registration`] gives to the kernel.
+pub(crate) trait Encap: 'static {
+    /// Its number, one of `enum lwtunnel_encap_types`.
+    const TYPE: u32;
 
-/// The data of a state: a binding that has counted it, and counts it no more when this is dropped.
-/// To be dropped with interrupts on, as what it may put is ([`super::wireguard::Peer`]).
+    /// The bytes that the payload of `RTA_ENCAP` takes in a message.
+    const SIZE: usize;
+
+    /// The module that implements it.
+    type Module: ModuleMetadata;
+
+    /// What a state holds. It is dropped with interrupts on, perhaps in softirq context.
+    type State: Send + Sync;
+
+    /// Make the state of a nexthop on `dev`, or of one without a device, of the payload of
+    /// `RTA_ENCAP`. Process context, under RTNL for IPv4 and nexthop objects, without for IPv6.
+    fn build(dev: Option<&NetDevice>, encap: &[u8], extack: &ExtAck<'_>) -> Result<Self::State>;
+
+    /// Write the payload of `RTA_ENCAP` that the state was made of. Atomic context.
+    fn fill(state: &Self::State, message: &mut Message<'_>) -> Result;
+
+    /// Tell whether two states lead to the same place. Any context.
+    fn same(a: &Self::State, b: &Self::State) -> bool;
+}
+
+/// The number of the type that this module has registered, else `NONE`. The kernel lets one owner at a
+/// time have a type, and the owner stays until the last state is gone.
+static OWNED: Atomic<u32> = Atomic::new(NONE);
+
+const NONE: u32 = bindings::lwtunnel_encap_types_LWTUNNEL_ENCAP_NONE;
+
+/// The data of a state, behind what tells the types of this module apart.
+#[repr(C)]
+struct Data<T: Encap> {
+    id: TypeId,
+    state: T::State,
+}
+
+/// The state of a nexthop, of whichever type.
 ///
 /// # Invariants
 ///
-/// The binding has counted a state for this.
-#[must_use = "the binding counts the state no more when this is dropped"]
-pub(crate) struct StateRef(ManuallyDrop<Counted>);
+/// The pointer is valid for `'p`.
+#[derive(Clone, Copy)]
+pub(crate) struct EncapRef<'p>(
+    *const bindings::lwtunnel_state,
+    PhantomData<&'p bindings::lwtunnel_state>,
+);
 
-impl StateRef {
-    /// For the state that the binding has counted.
-    pub(crate) fn new(counted: Counted) -> Self {
-        // INVARIANT: It has, and for this alone: `counted` has no copy.
-        Self(ManuallyDrop::new(counted))
+impl<'p> EncapRef<'p> {
+    /// Borrow the state of a nexthop or dst; [`None`] if it has none.
+    ///
+    /// # Safety
+    ///
+    /// `lwtstate` is null or valid for `'p`.
+    pub(super) unsafe fn from_raw(lwtstate: *const bindings::lwtunnel_state) -> Option<Self> {
+        // INVARIANT: The caller promises it.
+        (!lwtstate.is_null()).then_some(Self(lwtstate, PhantomData))
+    }
+
+    /// The state, if it is one of the type `T`.
+    pub(crate) fn state<T: Encap>(self) -> Option<&'p T::State> {
+        // No reference to the whole state is made: others count theirs in it meanwhile.
+        //
+        // SAFETY: Valid by the type invariants, and neither type nor data change while it is. While
+        // this module owns the type, all its states were made by `build_state`, so their data begin
+        // with an id, and what has the id of `T` holds a state of `T`. That is dropped when nobody,
+        // nor RCU, has the state any more.
+        unsafe {
+            if u32::from((*self.0).type_) != T::TYPE || OWNED.load(Relaxed) != T::TYPE {
+                return None;
+            }
+            let data = data::<T>(self.0);
+            ((&raw const (*data).id).read() == TypeId::of::<T>()).then(|| &(*data).state)
+        }
     }
 }
-
-impl Deref for StateRef {
-    type Target = Binding;
-
-    fn deref(&self) -> &Binding {
-        &self.0
-    }
-}
-
-impl Drop for StateRef {
-    fn drop(&mut self) {
-        // SAFETY: Nobody uses it after this.
-        unsafe { ManuallyDrop::take(&mut self.0) }.release();
-    }
-}
-
-// The state's data has to be aligned.
-const _: () = assert!(offset_of!(bindings::lwtunnel_state, data) % align_of::<StateRef>() == 0);
 
 /// Where a state keeps its data.
-fn data(lwtstate: *const bindings::lwtunnel_state) -> *mut StateRef {
+fn data<T: Encap>(lwtstate: *const bindings::lwtunnel_state) -> *mut Data<T> {
+    const {
+        assert!(
+            offset_of!(bindings::lwtunnel_state, data) % align_of::<Data<T>>() == 0
+                && align_of::<Data<T>>() <= align_of::<bindings::lwtunnel_state>()
+        );
+    }
     lwtstate
         .wrapping_byte_add(offset_of!(bindings::lwtunnel_state, data))
         .cast_mut()
         .cast()
-}
-
-/// The binding of a nexthop's state; [`None`] if there is no state, or it is of another type.
-///
-/// # Safety
-///
-/// `lwtstate` is null or valid for `'p`.
-pub(super) unsafe fn binding<'p>(lwtstate: *const bindings::lwtunnel_state) -> Option<&'p Binding> {
-    // No reference to the whole state is made: others count theirs in it meanwhile.
-    //
-    // SAFETY: The caller promises it, and the type never changes. All states of this type are made
-    // by `build_state`, and have data that nobody writes to until `destroy_state`, which is called
-    // when nobody, nor RCU, has the state any more.
-    let state: &'p StateRef = unsafe {
-        if lwtstate.is_null() || u32::from((*lwtstate).type_) != TYPE {
-            return None;
-        }
-        &*data(lwtstate)
-    };
-    Some(state)
-}
-
-/// The key in an attribute that describes a nexthop: in `RTA_WGPEER` itself, or in one that is the
-/// only attribute in `RTA_ENCAP` or `NHA_ENCAP`.
-///
-/// # Safety
-///
-/// `encap` is a valid attribute.
-unsafe fn key_of(encap: *const bindings::nlattr) -> Option<PublicKey> {
-    // SAFETY: The caller promises that the attribute is valid, that is, as long as it says. Its
-    // payload is that of an attribute if it holds all that one of a key takes and says the same.
-    unsafe {
-        let mut attr = encap;
-        if bindings::nla_type(attr) != KEY_ATTR {
-            if i32::from(bindings::nla_len(attr)) != bindings::nla_total_size(PublicKey::LEN as i32)
-            {
-                return None;
-            }
-            attr = bindings::nla_data(attr).cast();
-            if i32::from((*attr).nla_type) != KEY_ATTR {
-                return None;
-            }
-        }
-        if usize::from(bindings::nla_len(attr)) != PublicKey::LEN {
-            return None;
-        }
-        Some(PublicKey::new(
-            bindings::nla_data(attr)
-                .cast::<[u8; PublicKey::LEN]>()
-                .read(),
-        ))
-    }
 }
 
 /// The index of the device that a nexthop's configuration names, 0 if none.
@@ -152,225 +148,168 @@ unsafe fn device_of(family: u32, cfg: *const c_void) -> Result<u32> {
     }
 }
 
-/// Makes a state. Process context, under RTNL for IPv4 and nexthop objects, without for IPv6.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn build_state(
-    net: *mut bindings::net,
-    encap: *mut bindings::nlattr,
-    family: c_uint,
-    cfg: *const c_void,
-    result: *mut *mut bindings::lwtunnel_state,
-    extack: *mut bindings::netlink_ext_ack,
-) -> c_int {
-    // SAFETY: The FIB passes valid pointers and waits for the result.
-    let (net, extack) = unsafe { (Net::from_ptr(net), ExtAck::from_ptr(extack)) };
-    from_result(|| {
-        // SAFETY: As above.
-        let (key, ifindex) = unsafe { (key_of(encap), device_of(family, cfg)?) };
-        let key = key.ok_or_else(|| {
-            extack.set(c"RTA_WGPEER must be a 32-byte public key");
-            EINVAL
-        })?;
-        if ifindex == 0 {
-            extack.set(c"via-wgpeer needs a device");
-            return Err(EINVAL);
-        }
-        let dev = net.get_device(ifindex).ok_or_else(|| {
-            extack.set(c"no such device");
-            ENODEV
-        })?;
-        let dev = WgDevice::new(&dev).ok_or_else(|| {
-            extack.set(c"via-wgpeer needs a WireGuard device");
-            EINVAL
-        })?;
-        // `dev` is held until the end of this: what looks a peer up needs the device (IPv6 comes
-        // without RTNL).
-        let binding = registry::bind(&dev, &key).inspect_err(|&err| {
-            if err == ENODEV {
-                extack.set(c"the device is being deleted");
-            }
-        })?;
+/// The operations of a type, as the kernel calls them.
+struct Ops<T: Encap>(PhantomData<T>);
 
-        // SAFETY: Allocates; the length is that of the data.
-        let state = unsafe { bindings::lwtunnel_state_alloc(size_of::<StateRef>() as c_int) };
-        if state.is_null() {
-            return Err(ENOMEM);
-        }
-        // SAFETY: `state` was just allocated with room for the data, and `result` is where the
-        // caller wants it.
-        unsafe {
-            (*state).type_ = TYPE as u16;
-            data(state).write(binding);
-            result.write(state);
-        }
-        Ok(0)
-    })
-}
-
-/// Ends a state. Any context with interrupts on.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn destroy_state(lwtstate: *mut bindings::lwtunnel_state) {
-    // SAFETY: `build_state` put it there, and this is called once for each state.
-    unsafe { data(lwtstate).drop_in_place() };
-}
-
-/// Writes the key into a message.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn fill_encap(
-    skb: *mut bindings::sk_buff,
-    lwtstate: *mut bindings::lwtunnel_state,
-) -> c_int {
-    // SAFETY: The FIB passes a state of this type and a message to write to, and `nla_put()` checks
-    // that there is room for the key.
-    unsafe {
-        let Some(binding) = binding(lwtstate) else {
-            return EINVAL.to_errno();
-        };
-        let key = binding.key().as_bytes();
-        bindings::nla_put(skb, KEY_ATTR, key.len() as c_int, key.as_ptr().cast())
-    }
-}
-
-/// What `fill_encap` takes.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn get_encap_size(_lwtstate: *mut bindings::lwtunnel_state) -> c_int {
-    // SAFETY: Only calculates.
-    unsafe { bindings::nla_total_size(PublicKey::LEN as c_int) }
-}
-
-/// Compares two states; 0 if they are equal.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn cmp_encap(
-    a: *mut bindings::lwtunnel_state,
-    b: *mut bindings::lwtunnel_state,
-) -> c_int {
-    // SAFETY: The FIB passes valid states.
-    let (a, b) = unsafe { (binding(a), binding(b)) };
-    let same = match (a, b) {
-        // There is one binding for each device and key.
-        (Some(a), Some(b)) => ptr::eq(a, b),
-        _ => false,
+impl<T: Encap> Ops<T> {
+    const OPS: bindings::lwtunnel_encap_ops = bindings::lwtunnel_encap_ops {
+        build_state: Some(Self::build_state),
+        destroy_state: Some(Self::destroy_state),
+        output: None,
+        input: None,
+        fill_encap: Some(Self::fill_encap),
+        get_encap_size: Some(Self::get_encap_size),
+        cmp_encap: Some(Self::cmp_encap),
+        xmit: None,
+        owner: this_module::<T::Module>().as_ptr().cast(),
     };
-    c_int::from(!same)
-}
 
-/// Compares a state with an attribute.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn match_encap(
-    lwtstate: *const bindings::lwtunnel_state,
-    encap: *const bindings::nlattr,
-) -> bool {
-    // SAFETY: The FIB passes a valid state and a valid attribute.
-    let (binding, key) = unsafe { (binding(lwtstate), key_of(encap)) };
-    match (binding, key) {
-        (Some(binding), Some(key)) => *binding.key() == key,
-        _ => false,
+    /// [`Encap::build`] for the FIB.
+    ///
+    /// # Safety
+    ///
+    /// Called by the FIB, as an operation of [`Self::OPS`].
+    unsafe extern "C" fn build_state(
+        net: *mut bindings::net,
+        encap: *mut bindings::nlattr,
+        family: c_uint,
+        cfg: *const c_void,
+        result: *mut *mut bindings::lwtunnel_state,
+        extack: *mut bindings::netlink_ext_ack,
+    ) -> c_int {
+        // SAFETY: The FIB passes valid pointers and waits for the result; an attribute is as long as
+        // it says.
+        let (net, extack, payload) = unsafe {
+            let len = usize::from(bindings::nla_len(encap));
+            (
+                Net::from_raw(net),
+                ExtAck::from_raw(extack),
+                slice::from_raw_parts(bindings::nla_data(encap).cast::<u8>(), len),
+            )
+        };
+        from_result(|| {
+            // SAFETY: The FIB passes the configuration of the family.
+            let ifindex = unsafe { device_of(family, cfg)? };
+            // Held until the end of this: IPv6 comes without RTNL.
+            let dev = (ifindex != 0)
+                .then(|| {
+                    net.get_device(ifindex).ok_or_else(|| {
+                        extack.set(c"no such device");
+                        ENODEV
+                    })
+                })
+                .transpose()?;
+            let state = T::build(dev.as_deref(), payload, &extack)?;
+            // SAFETY: Allocates; the length is that of the data.
+            let lwtstate = unsafe { bindings::lwtunnel_state_alloc(size_of::<Data<T>>() as c_int) };
+            if lwtstate.is_null() {
+                return Err(ENOMEM);
+            }
+            // SAFETY: `lwtstate` was just allocated with room for the data, and `result` is where
+            // the caller wants it.
+            unsafe {
+                (*lwtstate).type_ = T::TYPE as u16;
+                data::<T>(lwtstate).write(Data {
+                    id: TypeId::of::<T>(),
+                    state,
+                });
+                result.write(lwtstate);
+            }
+            Ok(0)
+        })
+    }
+
+    /// Drop the state.
+    ///
+    /// # Safety
+    ///
+    /// Called by the FIB, as an operation of [`Self::OPS`].
+    unsafe extern "C" fn destroy_state(lwtstate: *mut bindings::lwtunnel_state) {
+        // SAFETY: `build_state` put it there, and this is called once for each state.
+        unsafe { data::<T>(lwtstate).drop_in_place() };
+    }
+
+    /// [`Encap::fill`] for the FIB.
+    ///
+    /// # Safety
+    ///
+    /// Called by the FIB, as an operation of [`Self::OPS`].
+    unsafe extern "C" fn fill_encap(
+        skb: *mut bindings::sk_buff,
+        lwtstate: *mut bindings::lwtunnel_state,
+    ) -> c_int {
+        // SAFETY: The FIB passes a state of this type and a message that it is writing.
+        let (message, state) = unsafe { (&mut Message::from_raw(skb), Self::state(lwtstate)) };
+        from_result(|| T::fill(state.ok_or(EINVAL)?, message).map(|()| 0))
+    }
+
+    /// The size of what `fill_encap` writes.
+    ///
+    /// # Safety
+    ///
+    /// Called by the FIB, as an operation of [`Self::OPS`].
+    unsafe extern "C" fn get_encap_size(_lwtstate: *mut bindings::lwtunnel_state) -> c_int {
+        T::SIZE as c_int
+    }
+
+    /// Compare two states of this type; 0 if they are equal.
+    ///
+    /// # Safety
+    ///
+    /// Called by the FIB, as an operation of [`Self::OPS`].
+    unsafe extern "C" fn cmp_encap(
+        a: *mut bindings::lwtunnel_state,
+        b: *mut bindings::lwtunnel_state,
+    ) -> c_int {
+        // SAFETY: The FIB passes valid states.
+        let states = unsafe { (Self::state(a), Self::state(b)) };
+        let same = matches!(states, (Some(a), Some(b)) if T::same(a, b));
+        c_int::from(!same)
+    }
+
+    /// # Safety
+    ///
+    /// `lwtstate` is null or valid for `'a`.
+    unsafe fn state<'a>(lwtstate: *const bindings::lwtunnel_state) -> Option<&'a T::State> {
+        // SAFETY: The caller promises it.
+        unsafe { EncapRef::from_raw(lwtstate) }?.state::<T>()
     }
 }
 
-/// Counts a nexthop. Calls for one state may be concurrent, and link it more than once.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn nexthop_link(lwtstate: *mut bindings::lwtunnel_state) {
-    // SAFETY: The FIB passes a valid state.
-    if let Some(binding) = unsafe { binding(lwtstate) } {
-        binding.nexthop_linked();
-    }
-}
-
-/// Counts a nexthop no more.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn nexthop_unlink(lwtstate: *mut bindings::lwtunnel_state) {
-    // SAFETY: The FIB passes a valid state.
-    if let Some(binding) = unsafe { binding(lwtstate) } {
-        binding.nexthop_unlinked();
-    }
-}
-
-/// Says what somebody who has just added a nexthop should know. Process context.
-///
-/// # Safety
-///
-/// Called by the FIB, as an operation of [`OPS`].
-unsafe extern "C" fn nexthop_notice(
-    lwtstate: *mut bindings::lwtunnel_state,
-    extack: *mut bindings::netlink_ext_ack,
-) {
-    // SAFETY: The FIB passes a valid state, and null or a valid extack.
-    let (binding, extack) = unsafe { (binding(lwtstate), ExtAck::from_ptr(extack)) };
-    if let Some(warning) = binding.and_then(Binding::warning) {
-        extack.set(warning);
-    }
-}
-
-struct Ops(bindings::lwtunnel_encap_ops);
-
-// SAFETY: The table is never written.
-unsafe impl Sync for Ops {}
-
-static OPS: Ops = Ops(bindings::lwtunnel_encap_ops {
-    build_state: Some(build_state),
-    destroy_state: Some(destroy_state),
-    output: None,
-    input: None,
-    fill_encap: Some(fill_encap),
-    get_encap_size: Some(get_encap_size),
-    cmp_encap: Some(cmp_encap),
-    match_encap: Some(match_encap),
-    xmit: None,
-    nexthop_link: Some(nexthop_link),
-    nexthop_unlink: Some(nexthop_unlink),
-    nexthop_notice: Some(nexthop_notice),
-    owner: kernel::module::this_module::<crate::LocalModule>()
-        .as_ptr()
-        .cast(),
-});
-
-/// The lightweight-tunnel type: while this exists, routes may name peers.
+/// A registered type: while this exists, nexthops may have it.
 ///
 /// # Invariants
 ///
-/// [`OPS`] is registered.
-pub(crate) struct Registration(());
+/// The operations, which are those of `T`, are registered, and [`OWNED`] says so.
+pub(crate) struct Registration<T: Encap>(&'static bindings::lwtunnel_encap_ops, PhantomData<T>);
 
-impl Registration {
-    /// Registers the type; fails with `EBUSY` if something else has.
+// SAFETY: Any thread may take the operations back, which nobody writes to.
+unsafe impl<T: Encap> Send for Registration<T> {}
+// SAFETY: Nothing can be done with a shared reference.
+unsafe impl<T: Encap> Sync for Registration<T> {}
+
+impl<T: Encap> Registration<T> {
+    /// Register the type. Fails with `EBUSY` if somebody else has, or if this module has one.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: The table is static, and its owner is this module.
-        to_result(unsafe { bindings::lwtunnel_encap_add_ops(&OPS.0, TYPE) }).map_err(|_| EBUSY)?;
+        OWNED.cmpxchg(NONE, T::TYPE, Full).map_err(|_| EBUSY)?;
+        let ops: &'static bindings::lwtunnel_encap_ops = &Ops::<T>::OPS;
+        // SAFETY: The operations are static, and their owner is the module that has them.
+        let added = to_result(unsafe { bindings::lwtunnel_encap_add_ops(ops, T::TYPE) });
+        if added.is_err() {
+            OWNED.store(NONE, Relaxed);
+            return Err(EBUSY);
+        }
         // INVARIANT: Just registered.
-        Ok(Self(()))
+        Ok(Self(ops, PhantomData))
     }
 }
 
-impl Drop for Registration {
+impl<T: Encap> Drop for Registration<T> {
     /// There are no states any more: each holds a reference on the module.
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariants.
-        unsafe { bindings::lwtunnel_encap_del_ops(&OPS.0, TYPE) };
+        unsafe { bindings::lwtunnel_encap_del_ops(self.0, T::TYPE) };
+        OWNED.store(NONE, Relaxed);
     }
 }
 
@@ -378,77 +317,98 @@ impl Drop for Registration {
 #[kunit_tests(wgvia_lwtunnel)]
 mod tests {
     use super::*;
+    use crate::net::netlink;
+    use core::ptr;
 
-    const KEY: u16 = bindings::RTA_WGPEER as u16;
-    const ENCAP: u16 = 9;
+    struct Test;
 
-    /// A message with one attribute, which has room for another with a key.
+    impl Encap for Test {
+        const TYPE: u32 = 7;
+        const SIZE: usize = netlink::attribute_size(1);
+        type Module = crate::LocalModule;
+        type State = u8;
+
+        fn build(_: Option<&NetDevice>, encap: &[u8], _: &ExtAck<'_>) -> Result<u8> {
+            encap.first().copied().ok_or(EINVAL)
+        }
+
+        fn fill(state: &u8, message: &mut Message<'_>) -> Result {
+            message.put_u8(1, *state)
+        }
+
+        fn same(a: &u8, b: &u8) -> bool {
+            a == b
+        }
+    }
+
+    /// An attribute with a payload of `len` bytes.
     #[repr(C, align(4))]
     struct Attribute {
         len: u16,
         kind: u16,
-        payload: [u8; 64],
+        payload: [u8; 4],
     }
 
-    impl Attribute {
-        /// `len` is that of the payload, of which `payload` is the beginning.
-        fn new(kind: u16, len: usize, payload: &[u8]) -> Self {
-            let mut attr = Self {
-                len: len as u16 + 4,
-                kind,
-                payload: [0xee; 64],
+    /// A state that has been built, as the FIB does it.
+    struct State(*mut bindings::lwtunnel_state);
+
+    impl State {
+        fn new(payload: &[u8]) -> Result<Self> {
+            let mut attr = Attribute {
+                len: payload.len() as u16 + 4,
+                kind: 0,
+                payload: [0; 4],
             };
             attr.payload[..payload.len()].copy_from_slice(payload);
-            attr
+            let cfg = bindings::fib_config::default();
+            let mut state = ptr::null_mut();
+            // SAFETY: All pointers are valid, and the configuration is that of IPv4.
+            to_result(unsafe {
+                Ops::<Test>::build_state(
+                    &raw mut bindings::init_net,
+                    (&raw mut attr).cast(),
+                    bindings::AF_INET,
+                    (&raw const cfg).cast(),
+                    &raw mut state,
+                    ptr::null_mut(),
+                )
+            })?;
+            Ok(Self(state))
         }
 
-        fn key(&self) -> Option<PublicKey> {
-            // SAFETY: It is as long as it says.
-            unsafe { key_of((&raw const *self).cast()) }
+        /// What the data says. The type is not registered, so [`EncapRef::state`] finds nothing.
+        fn get(&self) -> Option<u8> {
+            // SAFETY: It is valid.
+            let encap = unsafe { EncapRef::from_raw(self.0) };
+            assert!(encap.is_some_and(|encap| encap.state::<Test>().is_none()));
+            // SAFETY: It is valid, and was made by `build_state`.
+            unsafe { Some((*data::<Test>(self.0)).state) }
         }
     }
 
-    /// The header of an attribute and a key, as the payload of another.
-    fn inner(kind: u16, len: usize) -> [u8; 36] {
-        let mut bytes = [7; 36];
-        bytes[..2].copy_from_slice(&(len as u16 + 4).to_ne_bytes());
-        bytes[2..4].copy_from_slice(&kind.to_ne_bytes());
-        bytes
-    }
-
-    fn is_seven(key: Option<PublicKey>) -> bool {
-        key.is_some_and(|key| *key.as_bytes() == [7; 32])
+    impl Drop for State {
+        fn drop(&mut self) {
+            // SAFETY: Nobody else has it. The type is not registered, so what the state holds is
+            // dropped by hand.
+            unsafe {
+                Ops::<Test>::destroy_state(self.0);
+                bindings::kfree(self.0.cast());
+            }
+        }
     }
 
     #[test]
-    fn key_by_itself() {
-        assert!(is_seven(Attribute::new(KEY, 32, &[7; 32]).key()));
-        for len in [0, 1, 4, 31, 33, 36, 64] {
-            assert!(Attribute::new(KEY, len, &[7; 36]).key().is_none());
-        }
+    fn states() -> Result {
+        let (a, b, c) = (State::new(&[1])?, State::new(&[1, 9])?, State::new(&[2])?);
+        assert_eq!((a.get(), b.get(), c.get()), (Some(1), Some(1), Some(2)));
+        assert!(State::new(&[]).is_err_and(|err| err == EINVAL));
+        Ok(())
     }
 
     #[test]
-    fn key_in_an_encap() {
-        const NESTED: u16 = bindings::NLA_F_NESTED as u16;
-        let key = inner(KEY, 32);
-        assert!(is_seven(Attribute::new(ENCAP, 36, &key).key()));
-        assert!(is_seven(Attribute::new(ENCAP | NESTED, 36, &key).key()));
-        // The only attribute, of that type and no other, without flags.
-        for len in [0, 3, 4, 32, 35, 37, 40, 64] {
-            assert!(Attribute::new(ENCAP, len, &key).key().is_none());
-        }
-        for kind in [0, ENCAP, KEY - 1, KEY | NESTED] {
-            assert!(Attribute::new(ENCAP, 36, &inner(kind, 32)).key().is_none());
-        }
-    }
-
-    /// An attribute within says that it is longer than what it is in, or shorter than a key.
-    #[test]
-    fn key_of_another_length_in_an_encap() {
-        for len in [0, 31, 33, 36, 4096] {
-            assert!(Attribute::new(ENCAP, 36, &inner(KEY, len)).key().is_none());
-        }
+    fn no_state() {
+        // SAFETY: Null is allowed.
+        assert!(unsafe { EncapRef::from_raw(ptr::null()) }.is_none());
     }
 
     #[test]
@@ -472,17 +432,5 @@ mod tests {
         assert_eq!((v4, v6), (7, 8));
         assert!(other.is_err_and(|err| err == EAFNOSUPPORT));
         Ok(())
-    }
-
-    /// No state, and the state of somebody else, whose data is none of ours.
-    #[test]
-    fn bindings_of_other_states() {
-        let state = bindings::lwtunnel_state {
-            type_: TYPE as u16 - 1,
-            ..Default::default()
-        };
-        // SAFETY: Null, or valid.
-        let found = unsafe { [binding(ptr::null()), binding(&raw const state)] };
-        assert!(found.iter().all(Option::is_none));
     }
 }

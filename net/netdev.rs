@@ -31,13 +31,13 @@ impl<'a> Net<'a> {
     /// # Safety
     ///
     /// `ptr` is valid for the lifetime `'a`.
-    pub(super) unsafe fn from_ptr(ptr: *mut bindings::net) -> Self {
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::net) -> Self {
         // SAFETY: A valid pointer is not null.
         // INVARIANT: The caller promises it.
         Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
     }
 
-    pub(super) fn as_ptr(self) -> *mut bindings::net {
+    pub(super) fn as_raw(self) -> *mut bindings::net {
         self.0.as_ptr()
     }
 
@@ -47,7 +47,7 @@ impl<'a> Net<'a> {
         'a: 'r,
     {
         // SAFETY: The namespace is valid by the type invariants, and RTNL is held.
-        let dev = unsafe { bindings::__dev_get_by_index(self.as_ptr(), ifindex as i32) };
+        let dev = unsafe { bindings::__dev_get_by_index(self.as_raw(), ifindex as i32) };
         // SAFETY: Null, or a device that stays registered while RTNL is held.
         unsafe { dev.cast::<NetDevice>().as_ref() }
     }
@@ -58,7 +58,7 @@ impl<'a> Net<'a> {
         'a: 'r,
     {
         // SAFETY: The namespace is valid by the type invariants, and RTNL is held.
-        let dev = unsafe { bindings::__dev_get_by_name(self.as_ptr(), name.as_char_ptr()) };
+        let dev = unsafe { bindings::__dev_get_by_name(self.as_raw(), name.as_char_ptr()) };
         // SAFETY: Null, or a device that stays registered while RTNL is held.
         unsafe { dev.cast::<NetDevice>().as_ref() }
     }
@@ -69,7 +69,7 @@ impl<'a> Net<'a> {
         'a: 'r,
     {
         // SAFETY: The namespace is valid by the type invariants, and RTNL is held.
-        let dev = unsafe { bindings::wgvia_device_from_index(self.as_ptr(), ifindex) };
+        let dev = unsafe { bindings::wgvia_device_from_index(self.as_raw(), ifindex) };
         // SAFETY: Null, or a device that stays registered while RTNL is held.
         unsafe { dev.cast::<NetDevice>().as_ref() }
     }
@@ -80,7 +80,7 @@ impl<'a> Net<'a> {
         let mut tracker = Tracker::zeroed();
         // SAFETY: The namespace is valid by the type invariants.
         let dev = unsafe {
-            bindings::wgvia_netdev_get_by_index(self.as_ptr(), ifindex as i32, tracker.as_mut_ptr())
+            bindings::wgvia_netdev_get_by_index(self.as_raw(), ifindex as i32, tracker.as_mut_ptr())
         };
         // INVARIANT: It comes with the reference.
         NonNull::new(dev.cast::<NetDevice>()).map(|dev| NetDeviceRef { dev, tracker })
@@ -106,44 +106,50 @@ impl NetDevice {
     /// # Safety
     ///
     /// `ptr` is valid for the lifetime `'a`, with what its driver keeps of it.
-    pub(super) unsafe fn from_ptr<'a>(ptr: *mut bindings::net_device) -> &'a Self {
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::net_device) -> &'a Self {
         // SAFETY: The caller promises it, and the layout is the same.
         unsafe { &*ptr.cast() }
     }
 
-    pub(super) fn as_ptr(&self) -> *mut bindings::net_device {
+    pub(super) fn as_raw(&self) -> *mut bindings::net_device {
         self.0.get()
     }
 
     /// What tells this device from others.
     pub(crate) fn id(&self) -> NetDeviceId {
-        NetDeviceId(self.as_ptr() as usize)
+        NetDeviceId(self.as_raw() as usize)
     }
 
     /// Its index in its network namespace.
     pub(crate) fn ifindex(&self) -> u32 {
         // SAFETY: Valid by the type invariants. The index changes only while no packet moves and
         // under RTNL, so a racy read is one of the two.
-        (unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).ifindex) }) as u32
+        (unsafe { core::ptr::read_volatile(&raw const (*self.as_raw()).ifindex) }) as u32
+    }
+
+    /// Its group (`ip link set group`).
+    pub(crate) fn group(&self) -> i32 {
+        // SAFETY: Valid by the type invariants. A racy read is one of the values that it has had.
+        unsafe { core::ptr::read_volatile(&raw const (*self.as_raw()).group) }
     }
 
     /// Its name, which does not change while RTNL is held.
     pub(crate) fn name<'r>(&'r self, _: &'r Rtnl) -> &'r CStr {
         // SAFETY: Valid by the type invariants, NUL-terminated, and stable under RTNL.
-        unsafe { CStr::from_char_ptr((&raw const (*self.as_ptr()).name).cast()) }
+        unsafe { CStr::from_char_ptr((&raw const (*self.as_raw()).name).cast()) }
     }
 
     /// Is it neither before its registration nor on its way out?
     pub(crate) fn is_registered(&self) -> bool {
         // SAFETY: Valid by the type invariants.
-        unsafe { bindings::wgvia_netdev_is_registered(self.as_ptr()) }
+        unsafe { bindings::wgvia_netdev_is_registered(self.as_raw()) }
     }
 
     /// A counted reference to it. Process context.
     pub(super) fn get(&self) -> NetDeviceRef {
         let mut tracker = Tracker::zeroed();
         // SAFETY: Valid by the type invariants.
-        unsafe { bindings::wgvia_netdev_hold(self.as_ptr(), tracker.as_mut_ptr()) };
+        unsafe { bindings::wgvia_netdev_hold(self.as_raw(), tracker.as_mut_ptr()) };
         // INVARIANT: The reference was just taken.
         NetDeviceRef {
             dev: NonNull::from(self),
@@ -187,7 +193,7 @@ impl Drop for NetDeviceRef {
 #[cfg(CONFIG_WGVIA_KUNIT_TEST)]
 pub(crate) fn loopback() -> Result<impl Deref<Target = NetDevice>> {
     // SAFETY: The first namespace is static.
-    let init_net = unsafe { Net::from_ptr(&raw mut bindings::init_net) };
+    let init_net = unsafe { Net::from_raw(&raw mut bindings::init_net) };
     let lo = init_net.get_device(bindings::LOOPBACK_IFINDEX);
     lo.ok_or(ENODEV)
 }
@@ -198,15 +204,12 @@ mod tests {
     use super::*;
     use crate::net::{
         rtnl::RtnlGuard,
-        wireguard::{
-            is_device,
-            WgDevice, //
-        },
+        wireguard::Device, //
     };
 
     fn init_net() -> Net<'static> {
         // SAFETY: It is static.
-        unsafe { Net::from_ptr(&raw mut bindings::init_net) }
+        unsafe { Net::from_raw(&raw mut bindings::init_net) }
     }
 
     #[test]
@@ -214,8 +217,7 @@ mod tests {
         let lo = loopback()?;
         assert_eq!(lo.ifindex(), bindings::LOOPBACK_IFINDEX);
         assert!(lo.is_registered());
-        assert!(!is_device(&lo));
-        assert!(WgDevice::new(&lo).is_none());
+        assert!(Device::new(&lo).is_none());
         Ok(())
     }
 

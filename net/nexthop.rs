@@ -15,9 +15,8 @@
 use super::{
     addr,
     bindings,
-    lwtunnel, //
+    lwtunnel::EncapRef, //
 };
-use crate::policy::binding::Binding;
 use core::net::IpAddr;
 
 /// Do these flags of an IPv6 route say that a router advertisement made it?
@@ -39,14 +38,14 @@ fn named_by_sender(
 /// A nexthop, as a dst or the FIB has it.
 #[derive(Clone, Copy)]
 pub(crate) struct Nexthop<'p> {
-    binding: Option<&'p Binding>,
+    encap: Option<EncapRef<'p>>,
     gateway: Option<IpAddr>,
 }
 
 impl<'p> Nexthop<'p> {
-    /// The binding of the peer that the nexthop's via-wgpeer names.
-    pub(crate) fn binding(&self) -> Option<&'p Binding> {
-        self.binding
+    /// Its lightweight-tunnel state.
+    pub(crate) fn encap(&self) -> Option<EncapRef<'p>> {
+        self.encap
     }
 
     /// Its gateway, of either family; [`None`] if it is on-link.
@@ -80,7 +79,7 @@ impl<'p> Nexthop<'p> {
                 _ => None,
             };
             let nexthop = Self {
-                binding: lwtunnel::binding((*dst).lwtstate),
+                encap: EncapRef::from_raw((*dst).lwtstate),
                 gateway: if (&raw const (*rt).rt_uses_gateway).read_volatile() != 0 {
                     gateway
                 } else {
@@ -109,7 +108,7 @@ impl<'p> Nexthop<'p> {
             let rt = bindings::wgvia_dst_rt6_info(dst);
             let flags = (&raw const (*rt).rt6i_flags).read_volatile();
             let nexthop = Self {
-                binding: lwtunnel::binding((*dst).lwtstate),
+                encap: EncapRef::from_raw((*dst).lwtstate),
                 // As for rt6_nexthop()
                 gateway: if flags & bindings::RTF_GATEWAY != 0 {
                     (!is_advertised(flags)).then(|| addr::from_in6((*rt).rt6i_gateway))
@@ -124,9 +123,9 @@ impl<'p> Nexthop<'p> {
         nexthop.unless_redirected(flags & bindings::RTF_DYNAMIC != 0)
     }
 
-    /// A redirect changes the gateway of a dst and not its peer: a key stays.
+    /// A redirect changes the gateway of a dst and not its lightweight-tunnel state, which stays.
     fn unless_redirected(self, redirected: bool) -> Option<Self> {
-        (!redirected || self.binding.is_some()).then_some(self)
+        (!redirected || self.encap.is_some()).then_some(self)
     }
 
     /// Reads it from the FIB. Pass as `advertised` what [`is_advertised`] says of the route.
@@ -143,7 +142,7 @@ impl<'p> Nexthop<'p> {
             let on_link = u32::from((*nhc).nhc_family) == bindings::AF_INET
                 && u32::from((*nhc).nhc_scope) != bindings::rt_scope_t_RT_SCOPE_LINK;
             Self {
-                binding: lwtunnel::binding((*nhc).nhc_lwtstate),
+                encap: EncapRef::from_raw((*nhc).nhc_lwtstate),
                 gateway: match u32::from((*nhc).nhc_gw_family) {
                     _ if on_link || advertised => None,
                     bindings::AF_INET => Some(addr::from_be32((*nhc).nhc_gw.ipv4)),

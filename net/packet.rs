@@ -79,7 +79,7 @@ impl<'p> Packet<'p> {
         })
     }
 
-    pub(super) fn as_ptr(&self) -> *mut bindings::sk_buff {
+    pub(super) fn as_raw(&self) -> *mut bindings::sk_buff {
         self.skb.as_ptr()
     }
 
@@ -90,7 +90,7 @@ impl<'p> Packet<'p> {
 
     /// Source address.
     pub(crate) fn source(&self) -> IpAddr {
-        let skb = self.as_ptr();
+        let skb = self.as_raw();
         match self.protocol {
             // SAFETY: By the type invariants there is an IPv4 header.
             Protocol::V4 => addr::from_be32(unsafe { bindings::wgvia_ip_saddr(skb) }),
@@ -101,7 +101,7 @@ impl<'p> Packet<'p> {
 
     /// Destination address.
     pub(crate) fn destination(&self) -> IpAddr {
-        let skb = self.as_ptr();
+        let skb = self.as_raw();
         match self.protocol {
             // SAFETY: By the type invariants there is an IPv4 header.
             Protocol::V4 => addr::from_be32(unsafe { bindings::wgvia_ip_daddr(skb) }),
@@ -114,7 +114,7 @@ impl<'p> Packet<'p> {
     pub(super) fn dscp(&self) -> bindings::dscp_t {
         match self.protocol {
             // SAFETY: By the type invariants there is an IPv4 header.
-            Protocol::V4 => unsafe { bindings::wgvia_ip_dscp(self.as_ptr()) },
+            Protocol::V4 => unsafe { bindings::wgvia_ip_dscp(self.as_raw()) },
             Protocol::V6 => 0,
         }
     }
@@ -124,20 +124,20 @@ impl<'p> Packet<'p> {
         match self.protocol {
             Protocol::V4 => 0,
             // SAFETY: By the type invariants there is an IPv6 header.
-            Protocol::V6 => unsafe { bindings::wgvia_ipv6_flowinfo(self.as_ptr()) },
+            Protocol::V6 => unsafe { bindings::wgvia_ipv6_flowinfo(self.as_raw()) },
         }
     }
 
     /// The firewall mark.
     pub(super) fn mark(&self) -> u32 {
         // SAFETY: Valid by the type invariants.
-        unsafe { bindings::wgvia_skb_mark(self.as_ptr()) }
+        unsafe { bindings::wgvia_skb_mark(self.as_raw()) }
     }
 
     /// How many packets it will be on the wire: more than one for a GSO packet.
     pub(crate) fn segments(&self) -> u64 {
         // SAFETY: Valid by the type invariants.
-        u64::from(unsafe { bindings::wgvia_skb_segs(self.as_ptr()) })
+        u64::from(unsafe { bindings::wgvia_skb_segs(self.as_raw()) })
     }
 
     /// The nexthop on `dev` that the FIB lookup which routed the packet chose: it is in the
@@ -147,7 +147,7 @@ impl<'p> Packet<'p> {
     /// socket, a redirect by tc or a bond sent the packet; and if an ICMP redirect has changed it.
     pub(crate) fn nexthop(&self, dev: &NetDevice) -> Option<Nexthop<'p>> {
         // SAFETY: Valid by the type invariants; the dst is kept by the packet or by RCU.
-        let dst = unsafe { bindings::wgvia_skb_dst_on(self.as_ptr(), dev.as_ptr()) };
+        let dst = unsafe { bindings::wgvia_skb_dst_on(self.as_raw(), dev.as_raw()) };
         if dst.is_null() {
             return None;
         }

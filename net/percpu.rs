@@ -16,7 +16,7 @@ use kernel::prelude::*;
 pub(crate) struct PerCpuCounters<const N: usize>(NonZeroUsize);
 
 impl<const N: usize> PerCpuCounters<N> {
-    /// Makes counters that are all zero. Process context; may sleep. Fails with `ENOMEM`.
+    /// Make counters that are all zero. Process context; may sleep. Fails with `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: Any length may be asked for.
         let counters = unsafe { bindings::wgvia_percpu_alloc(N * size_of::<u64>()) };
@@ -24,22 +24,25 @@ impl<const N: usize> PerCpuCounters<N> {
         Ok(Self(NonZeroUsize::new(counters).ok_or(ENOMEM)?))
     }
 
-    fn counter(&self, index: usize) -> usize {
-        assert!(index < N);
-        self.0.get() + index * size_of::<u64>()
+    /// Return the place of a counter; [`None`] if there is none of this index.
+    fn counter(&self, index: usize) -> Option<usize> {
+        (index < N).then(|| self.0.get() + index * size_of::<u64>())
     }
 
-    /// Adds to this CPU's counter. Any context.
+    /// Add to this CPU's counter. Any context.
     pub(crate) fn add(&self, index: usize, value: u64) {
-        // SAFETY: The counter is within the per-CPU allocation of the type invariants, and
-        // `this_cpu_add()` is not torn by preemption or interrupts.
-        unsafe { bindings::wgvia_percpu_add(self.counter(index), value) };
+        if let Some(counter) = self.counter(index) {
+            // SAFETY: The counter is within the per-CPU allocation of the type invariants, and
+            // `this_cpu_add()` is not torn by preemption or interrupts.
+            unsafe { bindings::wgvia_percpu_add(counter, value) };
+        }
     }
 
-    /// The sum over all CPUs. What is added meanwhile may be in it or not.
+    /// Return the sum over all CPUs. What is added meanwhile may be in it or not.
     pub(crate) fn sum(&self, index: usize) -> u64 {
         // SAFETY: The counter is within the per-CPU allocation of the type invariants.
-        unsafe { bindings::wgvia_percpu_sum(self.counter(index)) }
+        self.counter(index)
+            .map_or(0, |counter| unsafe { bindings::wgvia_percpu_sum(counter) })
     }
 }
 

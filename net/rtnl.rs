@@ -59,3 +59,10 @@ impl Drop for RtnlGuard {
         unsafe { bindings::rtnl_unlock() };
     }
 }
+
+/// Wait until all RCU read-side critical sections have ended that had begun, those of packets among
+/// them. It hurries, for those who wait for RTNL.
+pub(crate) fn synchronize(_: &Rtnl) {
+    // SAFETY: Process context, since RTNL is held.
+    unsafe { bindings::synchronize_net() };
+}

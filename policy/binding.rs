@@ -1,159 +1,91 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What stands for one (device, key), shared by every nexthop that names it.
+//! A binding: one (device, key), shared by all keyed nexthops that name it.
 //!
-//! A binding exists while a lightweight-tunnel state leads to it; states are made with nexthops and
-//! live on in the dsts made from them. Nexthops are counted on their own, so that a dst cached in
-//! a socket does not look like a route.
+//! It exists while a lightweight-tunnel state leads to it. States are made with nexthops and live on
+//! in the dsts made from them.
 
 #![deny(unsafe_code)]
 
 use crate::{
     net::{
-        key::PublicKey,
         packet::PacketPath,
         wireguard::{
             PeerRef,
             PeerSlot,
-            WgDevice, //
+            PublicKey, //
         },
     },
-    policy::{
-        device::Device,
-        settings::Mode, //
-    },
+    policy::via::Via, //
 };
-use core::ptr;
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
+use core::{
+    ops::Deref,
+    ptr, //
 };
+use kernel::sync::Arc;
 
-/// A binding: see the module.
+/// A device and a key, and the peer that has the key.
 pub(crate) struct Binding {
-    device: Arc<Device>,
+    via: Arc<Via>,
     key: PublicKey,
-    /// The peer, while the device has it and a hook is attached to the device.
-    pub(crate) peer: PeerSlot,
-    per_route: PerRoute,
-}
-
-/// What every route changes, on a cache line that no packet reads.
-#[repr(align(64))]
-struct PerRoute {
-    nexthops: Atomic<usize>,
-    /// Did the device have the peer when the last state was made? Only for [`Binding::warning`].
-    present: Atomic<bool>,
+    /// The peer, while the device has it.
+    pub(super) peer: PeerSlot,
 }
 
 impl Binding {
-    pub(crate) fn new(device: Arc<Device>, key: PublicKey) -> Self {
+    pub(super) fn new(via: Arc<Via>, key: PublicKey) -> Self {
         Self {
-            device,
+            via,
             key,
             peer: PeerSlot::new(),
-            per_route: PerRoute {
-                nexthops: Atomic::new(0),
-                present: Atomic::new(false),
-            },
         }
     }
 
-    /// The device whose peer it is.
-    pub(crate) fn device(&self) -> &Arc<Device> {
-        &self.device
-    }
-
-    /// The key that the nexthops name.
+    /// Return the key that the nexthops name.
     pub(crate) fn key(&self) -> &PublicKey {
         &self.key
     }
 
-    /// The peer on the packet path of `device`; [`None`] while the device does not have it.
-    pub(crate) fn peer_on<'p>(&self, device: &Device, path: &'p PacketPath) -> Option<PeerRef<'p>> {
-        if !ptr::eq(&*self.device, device) {
+    /// Return the peer on the packet path of `via`; [`None`] while the device does not have it, or if
+    /// the binding is another device's.
+    pub(crate) fn peer_on<'p>(&self, via: &Via, path: &'p PacketPath) -> Option<PeerRef<'p>> {
+        if !ptr::eq(&*self.via, via) {
             return None;
         }
         self.peer.load(path)
     }
+}
 
-    /// How many nexthops name the peer now.
-    pub(crate) fn nexthops(&self) -> usize {
-        self.per_route.nexthops.load(Relaxed)
-    }
+/// A binding that counts the state which holds this. To be dropped with interrupts on, as what it may
+/// put is ([`crate::net::wireguard::Peer`]).
+///
+/// # Invariants
+///
+/// The table of bindings has counted a state for this.
+#[must_use = "the binding counts the state no longer when this is dropped"]
+pub(crate) struct Counted(Arc<Binding>);
 
-    /// A nexthop that leads here has entered the FIB or the table of nexthop objects. Any context.
-    pub(crate) fn nexthop_linked(&self) {
-        self.per_route.nexthops.add(1, Relaxed);
-        self.device.nexthop_linked();
-    }
-
-    /// The reverse of [`Self::nexthop_linked`].
-    pub(crate) fn nexthop_unlinked(&self) {
-        self.per_route.nexthops.fetch_sub(1, Relaxed);
-        self.device.nexthop_unlinked();
-    }
-
-    /// Does the device have the peer?
-    pub(crate) fn is_present(&self, dev: &WgDevice<'_>) -> bool {
-        dev.peer_by_key(&self.key).is_some()
-    }
-
-    /// A state that leads here is being made.
-    pub(crate) fn note_presence(&self, dev: &WgDevice<'_>) {
-        self.per_route.present.store(self.is_present(dev), Relaxed);
-    }
-
-    /// What somebody who has just added a nexthop that leads here should know.
-    pub(crate) fn warning(&self) -> Option<&'static CStr> {
-        warning(
-            self.device.settings().mode == Mode::Off,
-            self.per_route.present.load(Relaxed),
-        )
+impl Counted {
+    /// Take a binding whose count has just gone up by one for this.
+    pub(super) fn new(binding: Arc<Binding>) -> Self {
+        // INVARIANT: The caller has counted it.
+        Self(binding)
     }
 }
 
-/// What there is to say if the mode is off, and if the device has the peer.
-fn warning(off: bool, present: bool) -> Option<&'static CStr> {
-    match (off, present) {
-        (false, true) => None,
-        (false, false) => {
-            Some(c"the device has no peer with this key: packets get ENOKEY until it is added")
-        }
-        (true, true) => {
-            Some(c"wgvia is off on this device: turn it on with wgvia set DEV mode auto")
-        }
-        (true, false) => {
-            Some(c"no peer has this key, and wgvia is off: turn it on with wgvia set DEV mode auto")
-        }
+impl Deref for Counted {
+    type Target = Binding;
+
+    fn deref(&self) -> &Binding {
+        &self.0
     }
 }
 
-#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
-#[allow(unsafe_code)] // What the macro makes of it.
-#[kunit_tests(wgvia_binding)]
-mod tests {
-    use super::*;
-    use crate::net::bindings::NETLINK_MAX_FMTMSG_LEN;
-
-    #[test]
-    fn warnings() {
-        for (off, present) in [(false, false), (false, true), (true, false), (true, true)] {
-            let warning = warning(off, present);
-            assert_eq!(warning.is_some(), off || !present);
-            let says = |what: &[u8]| {
-                warning.is_some_and(|text| text.to_bytes().windows(what.len()).any(|w| w == what))
-            };
-            assert_eq!(says(b"off"), off);
-            assert_eq!(says(b"wgvia set DEV mode auto"), off);
-            assert_eq!(says(b"no peer"), !present);
-            assert!(warning.map_or(0, CStr::count_bytes) < NETLINK_MAX_FMTMSG_LEN as usize);
-        }
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // The table may drop its reference to the binding meanwhile, and the binding has the last
+        // but this one to the device.
+        let via = self.0.via.clone();
+        via.release(&self.0.key);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the packets of a device met.
+//! The counters of a device.
 
 #![deny(unsafe_code)]
 
@@ -15,22 +15,28 @@ use kernel::prelude::*;
 #[repr(u32)]
 pub(crate) enum Counter {
     TxWgPeer = bindings::WGVIA_A_COUNTERS_TX_WGPEER,
-    TxGatewayWgPeer = bindings::WGVIA_A_COUNTERS_TX_GATEWAY_WGPEER,
-    TxGatewayAllowedIps = bindings::WGVIA_A_COUNTERS_TX_GATEWAY_ALLOWEDIPS,
+    TxGateway = bindings::WGVIA_A_COUNTERS_TX_GATEWAY,
     TxOnLink = bindings::WGVIA_A_COUNTERS_TX_ONLINK,
+    TxMulticast = bindings::WGVIA_A_COUNTERS_TX_MULTICAST,
     TxDropWgPeer = bindings::WGVIA_A_COUNTERS_TX_DROP_WGPEER,
     TxDropGateway = bindings::WGVIA_A_COUNTERS_TX_DROP_GATEWAY,
     TxDropOnLink = bindings::WGVIA_A_COUNTERS_TX_DROP_ONLINK,
     TxDropNoRoute = bindings::WGVIA_A_COUNTERS_TX_DROP_NOROUTE,
     RxWgPeer = bindings::WGVIA_A_COUNTERS_RX_WGPEER,
-    RxGatewayWgPeer = bindings::WGVIA_A_COUNTERS_RX_GATEWAY_WGPEER,
-    RxGatewayAllowedIps = bindings::WGVIA_A_COUNTERS_RX_GATEWAY_ALLOWEDIPS,
+    RxGateway = bindings::WGVIA_A_COUNTERS_RX_GATEWAY,
     RxOnLink = bindings::WGVIA_A_COUNTERS_RX_ONLINK,
+    RxNeighbour = bindings::WGVIA_A_COUNTERS_RX_NEIGHBOUR,
+    RxAllowedIps = bindings::WGVIA_A_COUNTERS_RX_ALLOWEDIPS,
+    RxLoose = bindings::WGVIA_A_COUNTERS_RX_LOOSE,
     RxUnfiltered = bindings::WGVIA_A_COUNTERS_RX_UNFILTERED,
+    RxDropSource = bindings::WGVIA_A_COUNTERS_RX_DROP_SOURCE,
+    RxDropOwn = bindings::WGVIA_A_COUNTERS_RX_DROP_OWN,
     RxDropNoRoute = bindings::WGVIA_A_COUNTERS_RX_DROP_NOROUTE,
     RxDropDevice = bindings::WGVIA_A_COUNTERS_RX_DROP_DEVICE,
     RxDropPeer = bindings::WGVIA_A_COUNTERS_RX_DROP_PEER,
-    RxDropSource = bindings::WGVIA_A_COUNTERS_RX_DROP_SOURCE,
+    RxDropTables = bindings::WGVIA_A_COUNTERS_RX_DROP_TABLES,
+    MulticastCopies = bindings::WGVIA_A_COUNTERS_MULTICAST_COPIES,
+    MulticastDrops = bindings::WGVIA_A_COUNTERS_MULTICAST_DROPS,
 }
 
 const COUNT: usize = bindings::WGVIA_A_COUNTERS_MAX as usize;
@@ -39,17 +45,17 @@ const COUNT: usize = bindings::WGVIA_A_COUNTERS_MAX as usize;
 pub(crate) struct Counters(PerCpuCounters<COUNT>);
 
 impl Counters {
-    /// All zero. Fails with `ENOMEM`.
+    /// Make counters that are all zero. Fails with `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(PerCpuCounters::new()?))
     }
 
-    /// Counts packets. Any context.
+    /// Count packets. Any context.
     pub(crate) fn add(&self, counter: Counter, packets: u64) {
         self.0.add(counter as usize - 1, packets);
     }
 
-    /// The attribute and value of each counter.
+    /// Iterate over the attribute and value of each counter.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
         (0..COUNT).map(|index| (index as u32 + 1, self.0.sum(index)))
     }
@@ -64,22 +70,28 @@ mod tests {
 
     const ALL: [Counter; COUNT] = [
         TxWgPeer,
-        TxGatewayWgPeer,
-        TxGatewayAllowedIps,
+        TxGateway,
         TxOnLink,
+        TxMulticast,
         TxDropWgPeer,
         TxDropGateway,
         TxDropOnLink,
         TxDropNoRoute,
         RxWgPeer,
-        RxGatewayWgPeer,
-        RxGatewayAllowedIps,
+        RxGateway,
         RxOnLink,
+        RxNeighbour,
+        RxAllowedIps,
+        RxLoose,
         RxUnfiltered,
+        RxDropSource,
+        RxDropOwn,
         RxDropNoRoute,
         RxDropDevice,
         RxDropPeer,
-        RxDropSource,
+        RxDropTables,
+        MulticastCopies,
+        MulticastDrops,
     ];
 
     /// Each is shown as the attribute of its own number, and there is none without a counter.

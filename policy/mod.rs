@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The policy below the rule: what is known of a device, of its bindings and settings.
+//! The policy below the rule: what is known and set of each WireGuard device.
 
 pub(crate) mod binding;
+pub(crate) mod bindings;
 pub(crate) mod counters;
-pub(crate) mod device;
-pub(crate) mod registry;
+pub(crate) mod devices;
+pub(crate) mod encap;
 pub(crate) mod settings;
+pub(crate) mod via;

@@ -18,11 +18,12 @@ static const struct nla_policy wgvia_device_get_nl_policy[WGVIA_A_DEVICE_IFNAME 
 };
 
 /* WGVIA_CMD_DEVICE_SET - do */
-static const struct nla_policy wgvia_device_set_nl_policy[WGVIA_A_DEVICE_FILTER + 1] = {
+static const struct nla_policy wgvia_device_set_nl_policy[WGVIA_A_DEVICE_MULTICAST + 1] = {
 	[WGVIA_A_DEVICE_IFINDEX] = { .type = NLA_U32, },
 	[WGVIA_A_DEVICE_IFNAME] = { .type = NLA_NUL_STRING, .len = 15, },
 	[WGVIA_A_DEVICE_MODE] = NLA_POLICY_MAX(NLA_U32, 2),
-	[WGVIA_A_DEVICE_FILTER] = NLA_POLICY_MAX(NLA_U32, 2),
+	[WGVIA_A_DEVICE_FILTER] = NLA_POLICY_MAX(NLA_U32, 3),
+	[WGVIA_A_DEVICE_MULTICAST] = NLA_POLICY_MAX(NLA_U8, 1),
 };
 
 /* WGVIA_CMD_BINDING_GET - dump */
@@ -48,7 +49,7 @@ static const struct genl_split_ops wgvia_nl_ops[] = {
 		.cmd		= WGVIA_CMD_DEVICE_SET,
 		.doit		= wgvia_nl_device_set_doit,
 		.policy		= wgvia_device_set_nl_policy,
-		.maxattr	= WGVIA_A_DEVICE_FILTER,
+		.maxattr	= WGVIA_A_DEVICE_MULTICAST,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

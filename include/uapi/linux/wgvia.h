@@ -13,11 +13,12 @@
 #define WGVIA_KEY_LEN	32
 
 /**
- * enum wgvia_mode - When the nexthops of routes choose the peer of a packet.
- * @WGVIA_MODE_OFF: Never. AllowedIPs alone decide, as without wgvia.
- * @WGVIA_MODE_AUTO: While at least one nexthop on the device names a peer.
- *   AllowedIPs alone decide at all other times.
- * @WGVIA_MODE_ON: Always.
+ * enum wgvia_mode - Which nexthops choose the peer of a packet.
+ * @WGVIA_MODE_OFF: None. AllowedIPs alone decide, and no route may name a
+ *   peer.
+ * @WGVIA_MODE_AUTO: Those that name a peer. AllowedIPs decide for all other
+ *   packets.
+ * @WGVIA_MODE_ON: Those that name a peer, and those with a gateway.
  */
 enum wgvia_mode {
 	WGVIA_MODE_OFF,
@@ -26,17 +27,19 @@ enum wgvia_mode {
 };
 
 /**
- * enum wgvia_filter - Which inner source addresses are accepted from a peer
- *   while the nexthops of routes choose the peer.
- * @WGVIA_FILTER_DEVICE: Those for which the longest prefix that has a nexthop
- *   on the device leads to the peer.
- * @WGVIA_FILTER_STRICT: Those to which the host would send its replies through
- *   the device and to the peer (RFC 3704 strict, for each peer).
+ * enum wgvia_filter - Which inner source addresses are accepted from a peer.
+ * @WGVIA_FILTER_DEVICE: Those for which the longest prefix on the device leads
+ *   to the peer, as if the routes had been copied into AllowedIPs.
+ * @WGVIA_FILTER_STRICT: Those to which the host would reply through the device
+ *   and to the peer (RFC 3704 strict, for each peer).
+ * @WGVIA_FILTER_LOOSE: Those that device accepts, and those whose longest
+ *   prefix is on the device and that are no other peer's neighbour address.
  * @WGVIA_FILTER_NONE: All of them.
  */
 enum wgvia_filter {
 	WGVIA_FILTER_DEVICE,
 	WGVIA_FILTER_STRICT,
+	WGVIA_FILTER_LOOSE,
 	WGVIA_FILTER_NONE,
 };
 
@@ -45,8 +48,8 @@ enum {
 	WGVIA_A_DEVICE_IFNAME,
 	WGVIA_A_DEVICE_MODE,
 	WGVIA_A_DEVICE_FILTER,
-	WGVIA_A_DEVICE_ACTIVE,
-	WGVIA_A_DEVICE_NEXTHOPS,
+	WGVIA_A_DEVICE_MULTICAST,
+	WGVIA_A_DEVICE_STATES,
 	WGVIA_A_DEVICE_COUNTERS,
 
 	__WGVIA_A_DEVICE_MAX,
@@ -55,22 +58,28 @@ enum {
 
 enum {
 	WGVIA_A_COUNTERS_TX_WGPEER = 1,
-	WGVIA_A_COUNTERS_TX_GATEWAY_WGPEER,
-	WGVIA_A_COUNTERS_TX_GATEWAY_ALLOWEDIPS,
+	WGVIA_A_COUNTERS_TX_GATEWAY,
 	WGVIA_A_COUNTERS_TX_ONLINK,
+	WGVIA_A_COUNTERS_TX_MULTICAST,
 	WGVIA_A_COUNTERS_TX_DROP_WGPEER,
 	WGVIA_A_COUNTERS_TX_DROP_GATEWAY,
 	WGVIA_A_COUNTERS_TX_DROP_ONLINK,
 	WGVIA_A_COUNTERS_TX_DROP_NOROUTE,
 	WGVIA_A_COUNTERS_RX_WGPEER,
-	WGVIA_A_COUNTERS_RX_GATEWAY_WGPEER,
-	WGVIA_A_COUNTERS_RX_GATEWAY_ALLOWEDIPS,
+	WGVIA_A_COUNTERS_RX_GATEWAY,
 	WGVIA_A_COUNTERS_RX_ONLINK,
+	WGVIA_A_COUNTERS_RX_NEIGHBOUR,
+	WGVIA_A_COUNTERS_RX_ALLOWEDIPS,
+	WGVIA_A_COUNTERS_RX_LOOSE,
 	WGVIA_A_COUNTERS_RX_UNFILTERED,
+	WGVIA_A_COUNTERS_RX_DROP_SOURCE,
+	WGVIA_A_COUNTERS_RX_DROP_OWN,
 	WGVIA_A_COUNTERS_RX_DROP_NOROUTE,
 	WGVIA_A_COUNTERS_RX_DROP_DEVICE,
 	WGVIA_A_COUNTERS_RX_DROP_PEER,
-	WGVIA_A_COUNTERS_RX_DROP_SOURCE,
+	WGVIA_A_COUNTERS_RX_DROP_TABLES,
+	WGVIA_A_COUNTERS_MULTICAST_COPIES,
+	WGVIA_A_COUNTERS_MULTICAST_DROPS,
 
 	__WGVIA_A_COUNTERS_MAX,
 	WGVIA_A_COUNTERS_MAX = (__WGVIA_A_COUNTERS_MAX - 1)
@@ -79,7 +88,7 @@ enum {
 enum {
 	WGVIA_A_BINDING_IFINDEX = 1,
 	WGVIA_A_BINDING_KEY,
-	WGVIA_A_BINDING_NEXTHOPS,
+	WGVIA_A_BINDING_STATES,
 	WGVIA_A_BINDING_PRESENT,
 
 	__WGVIA_A_BINDING_MAX,

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! WireGuard: its devices and peers, and the hook by which a device asks which peer a packet goes to
+//! and which peer it may come from.
+//!
+//! C header: [`include/net/wireguard.h`](srctree/include/net/wireguard.h), of the kernel patches.
+
+mod device;
+mod hook;
+mod key;
+mod peer;
+
+pub(crate) use device::{
+    AllowedIp,
+    Device, //
+};
+pub(crate) use hook::{
+    Attachment,
+    PeerHook,
+    Selection,
+    SourceCheck, //
+};
+pub(crate) use key::PublicKey;
+pub(crate) use peer::{
+    Peer,
+    PeerRef,
+    PeerSlot, //
+};

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Peers, counted and borrowed.
+
+use crate::net::{
+    bindings,
+    packet::PacketPath, //
+};
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Full, //
+};
+
+/// A counted reference to a peer.
+///
+/// It has to be given back before the peer's device is destroyed: whoever stores one clears it when
+/// the peer is removed ([`super::PeerHook::peer_removed`]) and when the hook is detached. The last one
+/// may take locks for which interrupts have to be on where it is put.
+///
+/// # Invariants
+///
+/// The pointer is valid, and this object owns a reference to it.
+pub(crate) struct Peer(NonNull<bindings::wg_peer>);
+
+// SAFETY: References to a peer may be put by any thread.
+unsafe impl Send for Peer {}
+// SAFETY: A shared reference only gives away the pointer.
+unsafe impl Sync for Peer {}
+
+impl Peer {
+    /// Take over a reference.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is null or comes with a reference, which the result owns.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::wg_peer) -> Option<Self> {
+        // INVARIANT: The caller promises it.
+        NonNull::new(ptr).map(Self)
+    }
+
+    /// Hand the reference over.
+    pub(super) fn into_raw(self) -> NonNull<bindings::wg_peer> {
+        ManuallyDrop::new(self).0
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // SAFETY: The reference is owned by the type invariants.
+        unsafe { bindings::wg_hook_peer_put(self.0.as_ptr()) };
+    }
+}
+
+/// A peer borrowed on the packet path.
+///
+/// # Invariants
+///
+/// Its memory stays valid for `'p`: peers are freed after an RCU grace period.
+#[derive(Clone, Copy)]
+pub(crate) struct PeerRef<'p>(NonNull<bindings::wg_peer>, PhantomData<&'p PacketPath>);
+
+impl PartialEq for PeerRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl PeerRef<'_> {
+    /// Borrow a peer; [`None`] of a null pointer.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is null or its memory stays valid for as long as the result lives.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::wg_peer) -> Option<Self> {
+        // INVARIANT: The caller promises it.
+        NonNull::new(ptr).map(|peer| Self(peer, PhantomData))
+    }
+
+    /// Return a counted reference; [`None`] if the peer is going.
+    pub(crate) fn get(self) -> Option<Peer> {
+        // SAFETY: By the type invariants the memory is valid and the caller is on the packet path,
+        // which has BH disabled; the reference comes with the result.
+        unsafe { Peer::from_raw(bindings::wg_hook_peer_get(self.0.as_ptr())) }
+    }
+}
+
+/// A place that keeps a reference to a peer for the packet path to find.
+///
+/// # Invariants
+///
+/// The pointer is null or comes with a reference that this object owns.
+pub(crate) struct PeerSlot(Atomic<*mut bindings::wg_peer>);
+
+// SAFETY: It owns what is `Send`.
+unsafe impl Send for PeerSlot {}
+// SAFETY: The pointer is read and exchanged atomically.
+unsafe impl Sync for PeerSlot {}
+
+impl PeerSlot {
+    /// Make an empty slot.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: It is null.
+        Self(Atomic::new(ptr::null_mut()))
+    }
+
+    /// Put a peer in, or empty the slot.
+    pub(crate) fn set(&self, peer: Option<Peer>) {
+        let new = peer.map_or(ptr::null_mut(), |peer| peer.into_raw().as_ptr());
+        // INVARIANT: `new` is null or comes with its reference.
+        let old = self.0.xchg(new, Full);
+        // SAFETY: By the type invariants, `old` is null or came with a reference that nobody else
+        // can have taken out. Who loaded it under RCU may go on: the memory of a peer is freed
+        // after a grace period that starts with its last reference.
+        drop(unsafe { Peer::from_raw(old) });
+    }
+
+    /// Return the peer in it.
+    pub(crate) fn load<'p>(&self, _: &'p PacketPath) -> Option<PeerRef<'p>> {
+        // SAFETY: The slot owned a reference when this was loaded, and see `set`.
+        unsafe { PeerRef::from_raw(self.0.load(Acquire)) }
+    }
+}
+
+impl Drop for PeerSlot {
+    fn drop(&mut self) {
+        self.set(None);
+    }
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state of wgvia for one WireGuard device: settings, counters, bindings, and the hook.
+
+#![deny(unsafe_code)]
+
+use crate::{
+    net::{
+        fib_rules::TableCache,
+        packet::PacketPath,
+        rtnl::Rtnl,
+        wireguard::{
+            Attachment,
+            Device, //
+        },
+        workqueue, //
+    },
+    policy::{
+        bindings::Bindings,
+        counters::Counters,
+        settings::{
+            Change,
+            Mode,
+            Settings, //
+        },
+    },
+};
+use kernel::{
+    impl_has_work, new_work,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Relaxed, //
+        },
+        new_mutex,
+        rcu,
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+    workqueue::{
+        Work,
+        WorkItem, //
+    },
+};
+
+/// The part that each packet reads, on a cache line without locks and counts: those change with every
+/// route, these hardly ever.
+#[repr(align(64))]
+pub(super) struct PerPacket {
+    /// [`Settings`]; written under [`Via::attachment`].
+    settings: Atomic<u32>,
+    /// Does a state name a peer of the device? Written under the lock of the table of bindings.
+    pub(super) has_bindings: AtomicFlag,
+    counters: Counters,
+    tables: TableCache,
+}
+
+/// The state of wgvia for one WireGuard device.
+#[pin_data]
+pub(crate) struct Via {
+    pub(super) per_packet: PerPacket,
+    /// The hook, unless the mode is off.
+    #[pin]
+    attachment: Mutex<Option<Attachment<Via>>>,
+    #[pin]
+    pub(super) bindings: Bindings,
+    #[pin]
+    refresh: Work<Via, REFRESH>,
+}
+
+/// The work that reads the policy rules anew.
+const REFRESH: u64 = 0;
+
+impl_has_work! {
+    impl HasWork<Via, REFRESH> for Via { self.refresh }
+}
+
+impl WorkItem<REFRESH> for Via {
+    type Pointer = Arc<Via>;
+
+    fn run(this: Arc<Via>) {
+        let rtnl = crate::net::rtnl::RtnlGuard::lock();
+        if let Some(attachment) = &*this.attachment.lock() {
+            // Without memory each packet reads the rules for itself, and asks for this again.
+            _ = this.per_packet.tables.refresh(attachment.netdev(), &rtnl);
+        }
+    }
+}
+
+impl Via {
+    /// Make the state of a device that no hook is attached to. Process context. Fails with `ENOMEM`.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let counters = Counters::new()?;
+        Arc::pin_init(
+            pin_init!(Self {
+                per_packet: PerPacket {
+                    settings: Atomic::new(Settings::DETACHED.into_word()),
+                    has_bindings: AtomicFlag::new(false),
+                    counters,
+                    tables: TableCache::new(),
+                },
+                attachment <- new_mutex!(None, "wgvia::Via::attachment"),
+                bindings <- Bindings::new(),
+                refresh <- new_work!("wgvia::Via::refresh"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Return the settings.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::from_word(self.per_packet.settings.load(Relaxed))
+    }
+
+    /// Return the counters.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.per_packet.counters
+    }
+
+    /// Tell whether a nexthop may name a peer of the device. If not, none that a packet can meet does.
+    pub(crate) fn has_bindings(&self) -> bool {
+        self.per_packet.has_bindings.load(Relaxed)
+    }
+
+    /// Return the tables that the policy rules name.
+    pub(crate) fn tables(&self) -> &TableCache {
+        &self.per_packet.tables
+    }
+
+    /// Have the policy rules read anew, in process context.
+    pub(crate) fn refresh_tables(self: ArcBorrow<'_, Self>, path: &PacketPath) {
+        workqueue::enqueue::<Arc<Self>, REFRESH>(self.into(), path);
+    }
+
+    /// Change settings. A packet that is under way meets the old ones or the new.
+    ///
+    /// Fails with `EBUSY` if the mode is to be off and states name peers, with `EEXIST` if another
+    /// module has attached its hook to the device, or with `ENOMEM`; nothing has changed then.
+    pub(crate) fn set(self: &Arc<Self>, change: Change, wg: Device<'_>, rtnl: &Rtnl) -> Result {
+        let mut attachment = self.attachment.lock();
+        let settings = self.settings().with(change);
+        if settings.mode == Mode::Off {
+            self.shut_when_unused()?;
+        } else if attachment.is_none() {
+            let attached = Attachment::new(self.clone(), wg, rtnl).map_err(|err| match err {
+                EBUSY => EEXIST,
+                err => err,
+            })?;
+            *attachment = Some(attached);
+            self.open_bindings();
+        }
+        self.store(settings);
+        if settings.mode == Mode::Off {
+            self.detach(attachment.take(), rtnl);
+        }
+        Ok(())
+    }
+
+    /// Shut the bindings; fails with `EBUSY` if states name peers.
+    fn shut_when_unused(&self) -> Result {
+        // A route that was just deleted keeps its state for a grace period, and the dst made from it
+        // for one more.
+        for _ in 0..2 {
+            if self.shut_bindings().is_ok() {
+                return Ok(());
+            }
+            rcu::synchronize_rcu();
+            rcu::rcu_barrier();
+        }
+        self.shut_bindings()
+    }
+
+    /// Let go of the device, which is being unregistered or outlives this module.
+    pub(crate) fn shut_down(&self, rtnl: &Rtnl) {
+        let mut attachment = self.attachment.lock();
+        self.store(Settings {
+            mode: Mode::Off,
+            ..self.settings()
+        });
+        self.detach(attachment.take(), rtnl);
+    }
+
+    fn store(&self, settings: Settings) {
+        let word = settings.into_word();
+        self.per_packet.settings.store(word, Relaxed);
+    }
+
+    /// Detach the hook. The mode is off already.
+    fn detach(&self, attachment: Option<Attachment<Self>>, rtnl: &Rtnl) {
+        if let Some(attachment) = attachment {
+            attachment.detach(rtnl);
+            self.give_up_bindings(rtnl);
+        }
+    }
+}
