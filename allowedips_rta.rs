@@ -30,6 +30,7 @@ use crate::{
             Through,
             Visited, //
         },
+        nexthop::Nexthop,
         packet::{
             Packet,
             PacketPath, //
@@ -65,7 +66,7 @@ use kernel::sync::ArcBorrow;
 
 impl PeerHook for Via {
     fn select_peer(self: ArcBorrow<'_, Self>, wg: Device<'_>, packet: &Packet<'_>) -> Selection {
-        let verdict = select(&self, wg, packet);
+        let verdict = select(self, wg, packet);
         if let Some(counter) = verdict.counter() {
             self.counters().add(counter, packet.segments());
         }
@@ -94,11 +95,11 @@ impl PeerHook for Via {
     }
 
     fn peer_added(&self, peer: Peer, key: &PublicKey) {
-        self.set_peer(key, peer);
+        self.add_peer(peer, key);
     }
 
     fn peer_removed(&self, key: &PublicKey) {
-        self.clear_peer(key);
+        self.remove_peer(key);
     }
 }
 
@@ -130,10 +131,19 @@ fn neighbour<'p>(wg: Device<'_>, addr: IpAddr, path: &'p PacketPath) -> Option<P
 ///
 /// The nexthop is the one that the FIB lookup which routed the packet chose. A packet that none has
 /// routed, or one for another device, is routed here, on this device.
-fn select(via: &Via, wg: Device<'_>, packet: &Packet<'_>) -> Verdict<Peer> {
+fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdict<Peer> {
     let path = packet.path();
-    let on = via.settings().mode == Mode::On;
-    let nexthop = packet.nexthop(wg.netdev()).or_else(|| {
+    let Settings {
+        mode, multicast, ..
+    } = via.settings();
+    let on = mode == Mode::On;
+    let routed = packet.nexthop(wg.netdev());
+    if multicast && packet.is_to_link_scope_group() && !packet.came_in_by(wg.netdev()) {
+        if let Some(verdict) = select_for_group(via, wg, packet, routed.as_ref()) {
+            return verdict;
+        }
+    }
+    let nexthop = routed.or_else(|| {
         // Without a binding none is keyed, and in mode auto nothing else counts.
         (on || via.has_bindings())
             .then(|| fib::route_on(packet, wg.netdev()))
@@ -149,7 +159,7 @@ fn select(via: &Via, wg: Device<'_>, packet: &Packet<'_>) -> Verdict<Peer> {
     };
     let (peer, sent, not_sent) = if let Some(binding) = encap::binding(&nexthop) {
         (
-            binding.peer_on(via, path),
+            binding.peer_on(&via, path),
             Counter::TxWgPeer,
             Counter::TxDropWgPeer,
         )
@@ -173,6 +183,36 @@ fn select(via: &Via, wg: Device<'_>, packet: &Packet<'_>) -> Verdict<Peer> {
         Some(peer) => Verdict::Accept(peer, sent),
         None => Verdict::Drop(not_sent),
     }
+}
+
+/// Choose the peer that a packet to a link-scope group goes to, and send the others copies; [`None`]
+/// if its nexthop names the peer. A next hop that the sender named, instead of routing, is the only
+/// one to have it, in every mode.
+fn select_for_group(
+    via: ArcBorrow<'_, Via>,
+    wg: Device<'_>,
+    packet: &Packet<'_>,
+    nexthop: Option<&Nexthop<'_>>,
+) -> Option<Verdict<Peer>> {
+    if nexthop.is_some_and(|nexthop| encap::binding(nexthop).is_some()) {
+        return None;
+    }
+    let (peer, sent, not_sent) = match nexthop.and_then(|nexthop| nexthop.named_by_sender()) {
+        Some(named) => (
+            neighbour(wg, named, packet.path()).and_then(PeerRef::get),
+            Counter::TxGateway,
+            Counter::TxDropGateway,
+        ),
+        None => (
+            via.copy_to_peers(wg, packet),
+            Counter::TxMulticast,
+            Counter::TxDropMulticast,
+        ),
+    };
+    Some(match peer {
+        Some(peer) => Verdict::Accept(peer, sent),
+        None => Verdict::Drop(not_sent),
+    })
 }
 
 /// Tell whether a reply could go to this address.

@@ -196,6 +196,9 @@ static inline void wgvia_fib6_dissect(struct net *net, const struct sk_buff *skb
 #endif
 }
 
+/* bindgen evaluates no BIT() */
+static const u16 wgvia_lwtunnel_state_gateway = LWTUNNEL_STATE_GATEWAY;
+
 /* The rules of a network namespace, or NULL as long as it has only had those that
  * it starts with. Under RCU or RTNL.
  */
@@ -256,13 +259,64 @@ static inline struct workqueue_struct *wgvia_alloc_workqueue(const char *name)
 	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
 }
 
-/* A strong reference to a peer that is there, in process context */
-static inline struct wg_peer *wgvia_peer_get(struct wg_peer *peer)
+static inline u64 wgvia_uptime_ms(void)
 {
-	rcu_read_lock_bh();
-	peer = wg_hook_peer_get(peer);
-	rcu_read_unlock_bh();
-	return peer;
+	return jiffies64_to_msecs(get_jiffies_64() - INITIAL_JIFFIES);
+}
+
+static inline int wgvia_skb_iif(const struct sk_buff *skb)
+{
+	return skb->skb_iif;
+}
+
+static inline struct sk_buff *wgvia_skb_copy(const struct sk_buff *skb)
+{
+	return skb_copy(skb, GFP_ATOMIC);
+}
+
+static inline void wgvia_packet_path_begin(void)
+{
+	local_bh_disable();
+	rcu_read_lock();
+}
+
+static inline void wgvia_packet_path_end(void)
+{
+	rcu_read_unlock();
+	local_bh_enable();
+	cond_resched();
+}
+
+/* The copy that this CPU is sending, and the peer that it is for: see
+ * wgvia_send_copy()
+ */
+static DEFINE_PER_CPU(const struct sk_buff *, wgvia_copy);
+static DEFINE_PER_CPU(struct wg_peer *, wgvia_copy_for);
+
+/* Sends a copy of a packet to a peer by the device's own transmit function, which
+ * asks the hook for the peer before it does anything else. WireGuard encrypts in
+ * place: a clone would not do. With BH disabled.
+ */
+static inline bool wgvia_send_copy(struct net_device *dev,
+				   const struct sk_buff *skb,
+				   struct wg_peer *peer)
+{
+	struct sk_buff *copy = skb_copy(skb, GFP_ATOMIC);
+
+	if (!copy)
+		return false;
+	__this_cpu_write(wgvia_copy, copy);
+	__this_cpu_write(wgvia_copy_for, peer);
+	dev->netdev_ops->ndo_start_xmit(copy, dev);
+	__this_cpu_write(wgvia_copy, NULL);
+	return true;
+}
+
+/* The peer that a packet is for, if it is the copy that is being sent */
+static inline struct wg_peer *wgvia_copy_peer(const struct sk_buff *skb)
+{
+	return __this_cpu_read(wgvia_copy) == skb ?
+		__this_cpu_read(wgvia_copy_for) : NULL;
 }
 
 /* Per-CPU counters by number: bindgen knows no address spaces */
@@ -294,6 +348,12 @@ static inline u64 wgvia_percpu_sum(unsigned long counter)
 static inline bool wgvia_netdev_is_registered(const struct net_device *dev)
 {
 	return READ_ONCE(dev->reg_state) == NETREG_REGISTERED;
+}
+
+static inline void wgvia_netdev_set_multicast(struct net_device *dev)
+{
+	if (!(dev->flags & IFF_MULTICAST))
+		dev_change_flags(dev, dev->flags | IFF_MULTICAST, NULL);
 }
 
 static inline struct net_device *wgvia_device_from_index(struct net *net,

@@ -44,6 +44,10 @@ pub(crate) trait Encap: 'static {
     /// Its number, one of `enum lwtunnel_encap_types`.
     const TYPE: u32;
 
+    /// Does it name the next hop on the link, as a gateway does? Then IPv6 takes nexthops that differ
+    /// in it alone for siblings.
+    const IS_GATEWAY: bool;
+
     /// The bytes that the payload of `RTA_ENCAP` takes in a message.
     const SIZE: usize;
 
@@ -54,8 +58,14 @@ pub(crate) trait Encap: 'static {
     type State: Send + Sync;
 
     /// Make the state of a nexthop on `dev`, or of one without a device, of the payload of
-    /// `RTA_ENCAP`. Process context, under RTNL for IPv4 and nexthop objects, without for IPv6.
-    fn build(dev: Option<&NetDevice>, encap: &[u8], extack: &ExtAck<'_>) -> Result<Self::State>;
+    /// `RTA_ENCAP`; if it is `for_deletion`, to find routes that are to be deleted. Process context,
+    /// under RTNL for IPv4 and nexthop objects, without for IPv6.
+    fn build(
+        dev: Option<&NetDevice>,
+        encap: &[u8],
+        for_deletion: bool,
+        extack: &ExtAck<'_>,
+    ) -> Result<Self::State>;
 
     /// Write the payload of `RTA_ENCAP` that the state was made of. Atomic context.
     fn fill(state: &Self::State, message: &mut Message<'_>) -> Result;
@@ -131,20 +141,29 @@ fn data<T: Encap>(lwtstate: *const bindings::lwtunnel_state) -> *mut Data<T> {
         .cast()
 }
 
-/// The index of the device that a nexthop's configuration names, 0 if none.
+/// Return the index of the device that a nexthop's configuration names, 0 if none, and whether it is
+/// that of a request to delete routes.
 ///
 /// # Safety
 ///
 /// `cfg` is what the FIB of the family passes to `build_state`.
-unsafe fn device_of(family: u32, cfg: *const c_void) -> Result<u32> {
-    match family {
-        // SAFETY: The caller promises it.
-        bindings::AF_INET => Ok(unsafe { (*cfg.cast::<bindings::fib_config>()).fc_oif } as u32),
-        bindings::AF_INET6 => {
-            // SAFETY: The caller promises it.
-            Ok(unsafe { (*cfg.cast::<bindings::fib6_config>()).fc_ifindex } as u32)
-        }
-        _ => Err(EAFNOSUPPORT),
+unsafe fn request_of(family: u32, cfg: *const c_void) -> Result<(u32, bool)> {
+    // SAFETY: The caller promises it; the request, if there is one, outlives its configuration.
+    unsafe {
+        let (ifindex, request) = match family {
+            bindings::AF_INET => {
+                let cfg = cfg.cast::<bindings::fib_config>();
+                ((*cfg).fc_oif as u32, (*cfg).fc_nlinfo.nlh)
+            }
+            bindings::AF_INET6 => {
+                let cfg = cfg.cast::<bindings::fib6_config>();
+                ((*cfg).fc_ifindex as u32, (*cfg).fc_nlinfo.nlh)
+            }
+            _ => return Err(EAFNOSUPPORT),
+        };
+        let deletes =
+            !request.is_null() && u32::from((*request).nlmsg_type) == bindings::RTM_DELROUTE;
+        Ok((ifindex, deletes))
     }
 }
 
@@ -189,7 +208,7 @@ impl<T: Encap> Ops<T> {
         };
         from_result(|| {
             // SAFETY: The FIB passes the configuration of the family.
-            let ifindex = unsafe { device_of(family, cfg)? };
+            let (ifindex, for_deletion) = unsafe { request_of(family, cfg)? };
             // Held until the end of this: IPv6 comes without RTNL.
             let dev = (ifindex != 0)
                 .then(|| {
@@ -199,7 +218,7 @@ impl<T: Encap> Ops<T> {
                     })
                 })
                 .transpose()?;
-            let state = T::build(dev.as_deref(), payload, &extack)?;
+            let state = T::build(dev.as_deref(), payload, for_deletion, &extack)?;
             // SAFETY: Allocates; the length is that of the data.
             let lwtstate = unsafe { bindings::lwtunnel_state_alloc(size_of::<Data<T>>() as c_int) };
             if lwtstate.is_null() {
@@ -209,6 +228,9 @@ impl<T: Encap> Ops<T> {
             // the caller wants it.
             unsafe {
                 (*lwtstate).type_ = T::TYPE as u16;
+                if T::IS_GATEWAY {
+                    (*lwtstate).flags |= bindings::wgvia_lwtunnel_state_gateway;
+                }
                 data::<T>(lwtstate).write(Data {
                     id: TypeId::of::<T>(),
                     state,
@@ -324,11 +346,12 @@ mod tests {
 
     impl Encap for Test {
         const TYPE: u32 = 7;
+        const IS_GATEWAY: bool = true;
         const SIZE: usize = netlink::attribute_size(1);
         type Module = crate::LocalModule;
         type State = u8;
 
-        fn build(_: Option<&NetDevice>, encap: &[u8], _: &ExtAck<'_>) -> Result<u8> {
+        fn build(_: Option<&NetDevice>, encap: &[u8], _: bool, _: &ExtAck<'_>) -> Result<u8> {
             encap.first().copied().ok_or(EINVAL)
         }
 
@@ -424,12 +447,12 @@ mod tests {
         // SAFETY: The configurations are those of the families; of another nothing is read.
         let (v4, v6, other) = unsafe {
             (
-                device_of(bindings::AF_INET, (&raw const v4).cast())?,
-                device_of(bindings::AF_INET6, (&raw const v6).cast())?,
-                device_of(0, ptr::null()),
+                request_of(bindings::AF_INET, (&raw const v4).cast())?,
+                request_of(bindings::AF_INET6, (&raw const v6).cast())?,
+                request_of(0, ptr::null()),
             )
         };
-        assert_eq!((v4, v6), (7, 8));
+        assert_eq!((v4, v6), ((7, false), (8, false)));
         assert!(other.is_err_and(|err| err == EAFNOSUPPORT));
         Ok(())
     }

@@ -26,5 +26,6 @@ pub(crate) mod percpu;
 pub(crate) mod rcu;
 pub(crate) mod route;
 pub(crate) mod rtnl;
+pub(crate) mod time;
 pub(crate) mod wireguard;
 pub(crate) mod workqueue;

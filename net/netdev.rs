@@ -133,6 +133,13 @@ impl NetDevice {
         unsafe { core::ptr::read_volatile(&raw const (*self.as_raw()).group) }
     }
 
+    /// Set `IFF_MULTICAST` and tell user space, unless it is set.
+    pub(crate) fn set_multicast(&self, _: &Rtnl) {
+        // SAFETY: Valid by the type invariants, and RTNL is held. This flag alone makes nothing that
+        // could fail.
+        unsafe { bindings::wgvia_netdev_set_multicast(self.as_raw()) };
+    }
+
     /// Its name, which does not change while RTNL is held.
     pub(crate) fn name<'r>(&'r self, _: &'r Rtnl) -> &'r CStr {
         // SAFETY: Valid by the type invariants, NUL-terminated, and stable under RTNL.

@@ -40,6 +40,8 @@ fn named_by_sender(
 pub(crate) struct Nexthop<'p> {
     encap: Option<EncapRef<'p>>,
     gateway: Option<IpAddr>,
+    /// Has the sender named what is in `gateway`, and not the route?
+    named: bool,
 }
 
 impl<'p> Nexthop<'p> {
@@ -48,9 +50,15 @@ impl<'p> Nexthop<'p> {
         self.encap
     }
 
-    /// Its gateway, of either family; [`None`] if it is on-link.
+    /// Return its gateway, of either family; [`None`] if it is on-link. A next hop that the sender
+    /// named counts as one.
     pub(crate) fn gateway(&self) -> Option<IpAddr> {
         self.gateway
+    }
+
+    /// Return the next hop on the link that the sender named.
+    pub(crate) fn named_by_sender(&self) -> Option<IpAddr> {
+        self.gateway.filter(|_| self.named)
     }
 
     /// Reads it from an IPv4 dst of a packet to `destination`; [`None`] if that leads where an ICMP
@@ -78,13 +86,15 @@ impl<'p> Nexthop<'p> {
                 )),
                 _ => None,
             };
+            let routed = (&raw const (*rt).rt_uses_gateway).read_volatile() != 0;
             let nexthop = Self {
                 encap: EncapRef::from_raw((*dst).lwtstate),
-                gateway: if (&raw const (*rt).rt_uses_gateway).read_volatile() != 0 {
+                gateway: if routed {
                     gateway
                 } else {
                     named_by_sender(gateway, destination)
                 },
+                named: !routed,
             };
             // Last: the kernel sets the flag before it changes the gateway.
             (nexthop, (&raw const (*rt).rt_flags).read_volatile())
@@ -117,6 +127,7 @@ impl<'p> Nexthop<'p> {
                 } else {
                     None
                 },
+                named: flags & bindings::RTF_GATEWAY == 0,
             };
             (nexthop, flags)
         };
@@ -149,6 +160,7 @@ impl<'p> Nexthop<'p> {
                     bindings::AF_INET6 => Some(addr::from_in6((*nhc).nhc_gw.ipv6)),
                     _ => None,
                 },
+                named: false,
             }
         }
     }

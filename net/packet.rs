@@ -42,6 +42,46 @@ enum Protocol {
     V6,
 }
 
+/// Call `f` as on the packet path, in process context. Then let others run, who have waited for the
+/// CPU.
+pub(crate) fn with_packet_path<R>(f: impl FnOnce(&PacketPath) -> R) -> R {
+    // SAFETY: Ended below; nothing in between can return past that or unwind.
+    unsafe { bindings::wgvia_packet_path_begin() };
+    // SAFETY: BH is disabled, and an RCU read-side critical section goes on, until after `path` is
+    // gone.
+    let path = unsafe { PacketPath::assume() };
+    let result = f(&path);
+    // SAFETY: Begun above.
+    unsafe { bindings::wgvia_packet_path_end() };
+    result
+}
+
+/// A packet that belongs to this object.
+///
+/// # Invariants
+///
+/// The pointer is that of a packet that this object owns, and that begins with a whole header of its
+/// protocol if that is IPv4 or IPv6.
+pub(crate) struct OwnedPacket(NonNull<bindings::sk_buff>);
+
+// SAFETY: Any thread may use or free a packet that it alone has.
+unsafe impl Send for OwnedPacket {}
+
+impl OwnedPacket {
+    /// Borrow it on the packet path.
+    pub(crate) fn packet<'p>(&'p self, path: &'p PacketPath) -> Option<Packet<'p>> {
+        // SAFETY: Valid by the type invariants, and nobody else has it.
+        unsafe { Packet::from_raw(self.0.as_ptr(), path) }
+    }
+}
+
+impl Drop for OwnedPacket {
+    fn drop(&mut self) {
+        // SAFETY: Owned by the type invariants.
+        unsafe { bindings::kfree_skb(self.0.as_ptr()) };
+    }
+}
+
 /// An IPv4 or IPv6 packet.
 ///
 /// # Invariants
@@ -132,6 +172,30 @@ impl<'p> Packet<'p> {
     pub(super) fn mark(&self) -> u32 {
         // SAFETY: Valid by the type invariants.
         unsafe { bindings::wgvia_skb_mark(self.as_raw()) }
+    }
+
+    /// Tell whether it goes to a group of link scope: 224.0.0.0/24 (RFC 5771, section 4) or ff02::/16
+    /// (RFC 4291, section 2.7).
+    pub(crate) fn is_to_link_scope_group(&self) -> bool {
+        match self.destination() {
+            IpAddr::V4(addr) => addr.octets().starts_with(&[224, 0, 0]),
+            IpAddr::V6(addr) => addr.segments()[0] == 0xff02,
+        }
+    }
+
+    /// Tell whether the host received it by `dev`.
+    pub(crate) fn came_in_by(&self, dev: &NetDevice) -> bool {
+        // SAFETY: Valid by the type invariants.
+        let iif = unsafe { bindings::wgvia_skb_iif(self.as_raw()) };
+        u32::try_from(iif) == Ok(dev.ifindex())
+    }
+
+    /// Copy it; [`None`] without memory.
+    pub(crate) fn copy(&self) -> Option<OwnedPacket> {
+        // SAFETY: Valid by the type invariants.
+        let skb = unsafe { bindings::wgvia_skb_copy(self.as_raw()) };
+        // INVARIANT: A copy has the header of what it is a copy of.
+        NonNull::new(skb).map(OwnedPacket)
     }
 
     /// How many packets it will be on the wire: more than one for a GSO packet.

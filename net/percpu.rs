@@ -40,9 +40,11 @@ impl<const N: usize> PerCpuCounters<N> {
 
     /// Return the sum over all CPUs. What is added meanwhile may be in it or not.
     pub(crate) fn sum(&self, index: usize) -> u64 {
+        let Some(counter) = self.counter(index) else {
+            return 0;
+        };
         // SAFETY: The counter is within the per-CPU allocation of the type invariants.
-        self.counter(index)
-            .map_or(0, |counter| unsafe { bindings::wgvia_percpu_sum(counter) })
+        unsafe { bindings::wgvia_percpu_sum(counter) }
     }
 }
 

@@ -216,7 +216,7 @@ impl Via {
     }
 
     /// Give the binding of `key`, if there is one, its peer.
-    pub(crate) fn set_peer(&self, key: &PublicKey, peer: Peer) {
+    pub(super) fn set_peer(&self, key: &PublicKey, peer: Peer) {
         let gate = self.bindings.gate.lock();
         if let (Gate::Open, Some(binding)) = (*gate, self.binding(key)) {
             binding.peer.set(Some(peer));
@@ -224,7 +224,7 @@ impl Via {
     }
 
     /// Take the peer of the binding of `key`, if there is one.
-    pub(crate) fn clear_peer(&self, key: &PublicKey) {
+    pub(super) fn clear_peer(&self, key: &PublicKey) {
         let _gate = self.bindings.gate.lock();
         if let Some(binding) = self.binding(key) {
             binding.peer.set(None);

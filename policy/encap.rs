@@ -37,11 +37,17 @@ pub(crate) struct WgPeer;
 
 impl Encap for WgPeer {
     const TYPE: u32 = abi::lwtunnel_encap_types_LWTUNNEL_ENCAP_WGPEER;
+    const IS_GATEWAY: bool = true;
     const SIZE: usize = attribute_size(PublicKey::LEN);
     type Module = crate::LocalModule;
     type State = Counted;
 
-    fn build(dev: Option<&NetDevice>, encap: &[u8], extack: &ExtAck<'_>) -> Result<Counted> {
+    fn build(
+        dev: Option<&NetDevice>,
+        encap: &[u8],
+        for_deletion: bool,
+        extack: &ExtAck<'_>,
+    ) -> Result<Counted> {
         let key = only_attribute(encap, abi::RTA_WGPEER as u16)
             .and_then(|key| key.try_into().ok())
             .map(PublicKey::new)
@@ -66,7 +72,7 @@ impl Encap for WgPeer {
                 extack.set(c"wgvia is off on this device: wgvia set DEV mode auto turns it on");
             }
         })?;
-        if wg.peer_by_key(&key).is_none() {
+        if !for_deletion && wg.peer_by_key(&key).is_none() {
             extack.set(c"no peer has this key yet: packets get ENOKEY until it is added");
         }
         Ok(counted)

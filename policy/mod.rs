@@ -7,5 +7,7 @@ pub(crate) mod bindings;
 pub(crate) mod counters;
 pub(crate) mod devices;
 pub(crate) mod encap;
+pub(crate) mod multicast;
+pub(crate) mod peers;
 pub(crate) mod settings;
 pub(crate) mod via;

@@ -8,16 +8,23 @@ use crate::{
     net::{
         fib_rules::TableCache,
         packet::PacketPath,
-        rtnl::Rtnl,
+        rtnl::{
+            Rtnl,
+            RtnlGuard, //
+        },
         wireguard::{
             Attachment,
-            Device, //
+            Device,
+            Peer,
+            PublicKey, //
         },
         workqueue, //
     },
     policy::{
         bindings::Bindings,
         counters::Counters,
+        multicast::Multicast,
+        peers::Peers,
         settings::{
             Change,
             Mode,
@@ -68,25 +75,34 @@ pub(crate) struct Via {
     #[pin]
     pub(super) bindings: Bindings,
     #[pin]
+    pub(super) peers: Peers,
+    #[pin]
+    pub(super) multicast: Multicast,
+    #[pin]
     refresh: Work<Via, REFRESH>,
+    #[pin]
+    copies: Work<Via, COPIES>,
 }
 
 /// The work that reads the policy rules anew.
 const REFRESH: u64 = 0;
+/// The work that sends the rest of the copies of packets to groups.
+pub(super) const COPIES: u64 = 1;
 
 impl_has_work! {
     impl HasWork<Via, REFRESH> for Via { self.refresh }
+    impl HasWork<Via, COPIES> for Via { self.copies }
 }
 
 impl WorkItem<REFRESH> for Via {
     type Pointer = Arc<Via>;
 
     fn run(this: Arc<Via>) {
-        let rtnl = crate::net::rtnl::RtnlGuard::lock();
-        if let Some(attachment) = &*this.attachment.lock() {
+        let rtnl = RtnlGuard::lock();
+        this.with_hook(|attachment| {
             // Without memory each packet reads the rules for itself, and asks for this again.
-            _ = this.per_packet.tables.refresh(attachment.netdev(), &rtnl);
-        }
+            _ = this.tables().refresh(attachment.device().netdev(), &rtnl);
+        });
     }
 }
 
@@ -104,7 +120,10 @@ impl Via {
                 },
                 attachment <- new_mutex!(None, "wgvia::Via::attachment"),
                 bindings <- Bindings::new(),
+                peers <- Peers::new(),
+                multicast <- Multicast::new(),
                 refresh <- new_work!("wgvia::Via::refresh"),
+                copies <- new_work!("wgvia::Via::copies"),
             }),
             GFP_KERNEL,
         )
@@ -145,18 +164,37 @@ impl Via {
         if settings.mode == Mode::Off {
             self.shut_when_unused()?;
         } else if attachment.is_none() {
-            let attached = Attachment::new(self.clone(), wg, rtnl).map_err(|err| match err {
-                EBUSY => EEXIST,
-                err => err,
-            })?;
-            *attachment = Some(attached);
-            self.open_bindings();
+            *attachment = Some(self.attach(wg, rtnl)?);
+        }
+        if settings.multicast {
+            wg.netdev().set_multicast(rtnl);
         }
         self.store(settings);
         if settings.mode == Mode::Off {
             self.detach(attachment.take(), rtnl);
         }
         Ok(())
+    }
+
+    /// Attach the hook, which begins with the peers that there are.
+    fn attach(self: &Arc<Self>, wg: Device<'_>, rtnl: &Rtnl) -> Result<Attachment<Self>> {
+        let attachment = Attachment::new(self.clone(), wg, rtnl).map_err(|err| match err {
+            EBUSY => EEXIST,
+            err => err,
+        })?;
+        if !self.peers.is_complete() {
+            self.detach(Some(attachment), rtnl);
+            return Err(ENOMEM);
+        }
+        self.open_bindings();
+        Ok(attachment)
+    }
+
+    /// Call `f` with the hook, if it is attached, which it stays meanwhile. Process context.
+    pub(super) fn with_hook(&self, f: impl FnOnce(&Attachment<Self>)) {
+        if let Some(attachment) = &*self.attachment.lock() {
+            f(attachment);
+        }
     }
 
     /// Shut the bindings; fails with `EBUSY` if states name peers.
@@ -188,11 +226,25 @@ impl Via {
         self.per_packet.settings.store(word, Relaxed);
     }
 
-    /// Detach the hook. The mode is off already.
+    /// Detach the hook, and give all references to peers back. The mode is off already.
     fn detach(&self, attachment: Option<Attachment<Self>>, rtnl: &Rtnl) {
         if let Some(attachment) = attachment {
             attachment.detach(rtnl);
+            self.multicast.clear();
+            self.peers.clear();
             self.give_up_bindings(rtnl);
         }
+    }
+
+    /// Take note of a peer of the device. Process context, under WireGuard's update lock.
+    pub(crate) fn add_peer(&self, peer: Peer, key: &PublicKey) {
+        self.set_peer(key, peer.clone());
+        self.peers.add(peer, key);
+    }
+
+    /// Give all references to a peer back. Process context, under WireGuard's update lock.
+    pub(crate) fn remove_peer(&self, key: &PublicKey) {
+        self.clear_peer(key);
+        self.peers.remove(key);
     }
 }

@@ -8,10 +8,12 @@ use super::{
     PublicKey, //
 };
 use crate::net::{
-    addr,
-    bindings,
+    addr, bindings,
     netdev::NetDevice,
-    packet::PacketPath, //
+    packet::{
+        Packet,
+        PacketPath, //
+    },
 };
 use core::net::IpAddr;
 use kernel::prelude::*;
@@ -54,6 +56,14 @@ impl<'a> Device<'a> {
     /// Return the network device.
     pub(crate) fn netdev(self) -> &'a NetDevice {
         self.0
+    }
+
+    /// Send a copy of a packet to a peer, whatever else would choose one. Tell whether there was
+    /// memory for the copy.
+    pub(crate) fn send_copy(self, packet: &Packet<'_>, peer: PeerRef<'_>) -> bool {
+        // SAFETY: The device, the packet and the peer are valid, and a packet is on the packet path,
+        // with BH disabled.
+        unsafe { bindings::wgvia_send_copy(self.0.as_raw(), packet.as_raw(), peer.as_raw()) }
     }
 
     /// Return the peer of a public key. Takes no lock; interrupts have to be on, as to put a [`Peer`].

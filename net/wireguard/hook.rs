@@ -131,6 +131,17 @@ impl<T: PeerHook> Hook<T> {
                 NetDevice::from_raw(dev),
             )
         };
+        // SAFETY: With BH disabled; whoever sends a copy to a peer borrows the peer meanwhile.
+        if let Some(fixed) = unsafe { PeerRef::from_raw(bindings::wgvia_copy_peer(skb)) } {
+            return match fixed.get() {
+                Some(fixed) => {
+                    // SAFETY: `peer` is where the caller wants the reference.
+                    unsafe { peer.write(fixed.into_raw().as_ptr()) };
+                    verdict::ACCEPT
+                }
+                None => verdict::DROP,
+            };
+        }
         // SAFETY: As above.
         let Some(packet) = (unsafe { Packet::from_raw(skb, &path) }) else {
             return verdict::PASS;
@@ -191,12 +202,12 @@ impl<T: PeerHook> Hook<T> {
         peer: *mut bindings::wg_peer,
         key: *const u8,
     ) {
-        // SAFETY: WireGuard keeps the hook and the peer alive, and a key is 32 bytes long. It calls
-        // this in process context, so that RCU is all that is wanted to take a reference.
+        // SAFETY: WireGuard keeps the hook and the peer alive, and a key is 32 bytes long. The
+        // reference comes with the result.
         let (target, peer, key) = unsafe {
             (
                 Self::target(hook),
-                Peer::from_raw(bindings::wgvia_peer_get(peer)),
+                Peer::from_raw(bindings::wg_hook_peer_get(peer)),
                 key.cast::<[u8; PublicKey::LEN]>().read(),
             )
         };
@@ -274,8 +285,9 @@ impl<T: PeerHook> Attachment<T> {
     }
 
     /// Return the device.
-    pub(crate) fn netdev(&self) -> &NetDevice {
-        &self.dev
+    pub(crate) fn device(&self) -> Device<'_> {
+        // SAFETY: A hook is attached to WireGuard devices alone.
+        unsafe { Device::from_netdev(&self.dev) }
     }
 
     /// Give the device back to its AllowedIPs. None of the hook's functions runs any more when

@@ -53,6 +53,15 @@ impl Peer {
     }
 }
 
+impl Clone for Peer {
+    fn clone(&self) -> Self {
+        // SAFETY: There is a reference by the type invariants, so that one more is given.
+        unsafe { bindings::wg_hook_peer_get(self.0.as_ptr()) };
+        // INVARIANT: Just taken.
+        Self(self.0)
+    }
+}
+
 impl Drop for Peer {
     fn drop(&mut self) {
         // SAFETY: The reference is owned by the type invariants.
@@ -83,6 +92,26 @@ impl PeerRef<'_> {
     pub(super) unsafe fn from_raw(ptr: *mut bindings::wg_peer) -> Option<Self> {
         // INVARIANT: The caller promises it.
         NonNull::new(ptr).map(|peer| Self(peer, PhantomData))
+    }
+
+    /// Return the pointer.
+    pub(super) fn as_raw(self) -> *mut bindings::wg_peer {
+        self.0.as_ptr()
+    }
+
+    /// Tell whether it has a session by which a packet can be sent now.
+    pub(crate) fn has_session(self) -> bool {
+        self.state() & bindings::wg_hook_peer_state_WG_HOOK_PEER_SESSION != 0
+    }
+
+    /// Tell whether it has an endpoint.
+    pub(crate) fn has_endpoint(self) -> bool {
+        self.state() & bindings::wg_hook_peer_state_WG_HOOK_PEER_ENDPOINT != 0
+    }
+
+    fn state(self) -> u32 {
+        // SAFETY: By the type invariants the memory is valid and the caller is on the packet path.
+        unsafe { bindings::wg_hook_peer_state(self.0.as_ptr()) }
     }
 
     /// Return a counted reference; [`None`] if the peer is going.

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Copies of packets to link-scope groups, for the peers of a device.
+//!
+//! A peer with a session gets every copy. One that has an endpoint and no session would start a
+//! handshake with each: those get a copy in turn, [`PER_SECOND`] of them a second. A packet makes
+//! [`AT_ONCE`] copies where it is sent, the rest from a work item.
+
+#![deny(unsafe_code)]
+
+use crate::{
+    net::{
+        packet::{
+            with_packet_path,
+            OwnedPacket,
+            Packet, //
+        },
+        time::uptime_ms,
+        wireguard::{
+            Device,
+            Peer,
+            PeerRef, //
+        },
+        workqueue, //
+    },
+    policy::{
+        counters::Counter,
+        via::{
+            Via, //
+            COPIES,
+        },
+    },
+};
+use kernel::{
+    new_spinlock_irq,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow,
+        SpinLockIrq, //
+    },
+    workqueue::WorkItem, //
+};
+
+/// How many copies a packet makes where it is sent, and how many slots it looks at for them.
+const AT_ONCE: usize = 64;
+const LOOKED_AT_ONCE: usize = 1024;
+
+/// How many packets may wait for the rest of their copies.
+const WAITING: usize = 16;
+
+/// How many peers without a session get a copy in any second.
+const PER_SECOND: usize = 16;
+
+/// The slots of peers that a packet has not come to yet. It begins with another one each time, and
+/// goes round.
+#[derive(Clone, Copy)]
+struct Rest {
+    next: usize,
+    left: usize,
+}
+
+/// A packet that waits for the rest of its copies.
+struct Waiting {
+    packet: OwnedPacket,
+    rest: Rest,
+}
+
+struct State {
+    /// The time in milliseconds at which each of the last [`PER_SECOND`] peers without a session got
+    /// a copy, from `oldest` on round.
+    given: [Option<u64>; PER_SECOND],
+    oldest: usize,
+    /// The slot after that of the last such peer.
+    next: usize,
+    waiting: [Option<Waiting>; WAITING],
+}
+
+impl State {
+    /// Tell whether one more peer without a session may get a copy, and take note that it does.
+    fn give(&mut self, now: u64, slot: usize) -> bool {
+        let Some(oldest) = self.given.get_mut(self.oldest) else {
+            return false;
+        };
+        if oldest.is_some_and(|then| now.saturating_sub(then) < 1000) {
+            return false;
+        }
+        *oldest = Some(now);
+        self.oldest = (self.oldest + 1) % PER_SECOND;
+        self.next = slot + 1;
+        true
+    }
+
+    /// Have a packet wait; [`None`] if too many do.
+    fn wait(&mut self, waiting: Waiting) -> Option<()> {
+        let place = self.waiting.iter_mut().find(|place| place.is_none())?;
+        *place = Some(waiting);
+        Some(())
+    }
+}
+
+/// What a device needs to make copies, part of its [`Via`].
+#[pin_data]
+pub(super) struct Multicast {
+    #[pin]
+    state: SpinLockIrq<State>,
+}
+
+impl Multicast {
+    pub(super) fn new() -> impl PinInit<Self> {
+        let state = State {
+            given: [None; PER_SECOND],
+            oldest: 0,
+            next: 0,
+            waiting: [const { None }; WAITING],
+        };
+        pin_init!(Self {
+            state <- new_spinlock_irq!(state, "wgvia::Multicast::state"),
+        })
+    }
+
+    /// Drop the packets that wait.
+    pub(super) fn clear(&self) {
+        while let Some(waiting) = self.take() {
+            drop(waiting);
+        }
+    }
+
+    fn take(&self) -> Option<Waiting> {
+        let mut state = self.state.lock();
+        state.waiting.iter_mut().find_map(Option::take)
+    }
+}
+
+impl Via {
+    /// Send copies of a packet to the peers; return one that is to get the packet itself, [`None`] if
+    /// none can have it now.
+    pub(crate) fn copy_to_peers(
+        self: ArcBorrow<'_, Self>,
+        wg: Device<'_>,
+        packet: &Packet<'_>,
+    ) -> Option<Peer> {
+        let len = self.peers.len();
+        let next = self.multicast.state.lock().next;
+        let mut rest = Rest {
+            next: next.checked_rem(len)?,
+            left: len,
+        };
+        let mut first = None;
+        self.copies(packet, &mut rest, |peer| {
+            if first.is_none() {
+                first = peer.get();
+                return first.is_some();
+            }
+            wg.send_copy(packet, peer)
+        });
+        if rest.left > 0 {
+            let waiting = packet.copy().and_then(|packet| {
+                let mut state = self.multicast.state.lock();
+                state.wait(Waiting { packet, rest })
+            });
+            match waiting {
+                Some(()) => workqueue::enqueue::<Arc<Self>, COPIES>(self.into(), packet.path()),
+                None => self.counters().add(Counter::MulticastDrops, 1),
+            }
+        }
+        first
+    }
+
+    /// Call `send` for each peer that is to get a copy, as far as one packet goes at once.
+    fn copies(
+        &self,
+        packet: &Packet<'_>,
+        rest: &mut Rest,
+        mut send: impl FnMut(PeerRef<'_>) -> bool,
+    ) {
+        let (mut sent, mut failed, mut looked) = (0, 0, 0);
+        while rest.left > 0 && sent + failed < AT_ONCE && looked < LOOKED_AT_ONCE {
+            let len = self.peers.len();
+            let end = len.min(rest.next + rest.left);
+            for (slot, peer) in self.peers.from(rest.next, packet.path()) {
+                if slot >= end {
+                    break;
+                }
+                rest.left = rest.left.saturating_sub(slot + 1 - rest.next);
+                rest.next = slot + 1;
+                looked += 1;
+                if self.may_have_copy(slot, peer) {
+                    if send(peer) {
+                        sent += 1;
+                    } else {
+                        failed += 1;
+                    }
+                }
+                if sent + failed == AT_ONCE || looked == LOOKED_AT_ONCE {
+                    break;
+                }
+            }
+            if sent + failed < AT_ONCE && looked < LOOKED_AT_ONCE {
+                // The slots up to the end are done; what is left are those from the first on.
+                rest.left = rest.left.saturating_sub(end.saturating_sub(rest.next));
+                rest.next = 0;
+            }
+        }
+        let segments = packet.segments();
+        self.counters()
+            .add(Counter::MulticastCopies, sent as u64 * segments);
+        self.counters()
+            .add(Counter::MulticastDrops, failed as u64 * segments);
+    }
+
+    /// Tell whether the peer in a slot is to get a copy now.
+    fn may_have_copy(&self, slot: usize, peer: PeerRef<'_>) -> bool {
+        peer.has_session()
+            || peer.has_endpoint() && self.multicast.state.lock().give(uptime_ms(), slot)
+    }
+
+    /// Send the rest of the copies of the packets that wait. Process context.
+    fn copy_waiting(&self, wg: Device<'_>) {
+        while let Some(Waiting { packet, mut rest }) = self.multicast.take() {
+            while rest.left > 0 {
+                with_packet_path(|path| match packet.packet(path) {
+                    Some(packet) => {
+                        self.copies(&packet, &mut rest, |peer| wg.send_copy(&packet, peer));
+                    }
+                    None => rest.left = 0,
+                });
+            }
+        }
+    }
+}
+
+impl WorkItem<COPIES> for Via {
+    type Pointer = Arc<Via>;
+
+    fn run(this: Arc<Via>) {
+        this.with_hook(|attachment| this.copy_waiting(attachment.device()));
+    }
+}
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[allow(unsafe_code)] // What the macro makes of it.
+#[kunit_tests(wgvia_multicast)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State {
+            given: [None; PER_SECOND],
+            oldest: 0,
+            next: 0,
+            waiting: [const { None }; WAITING],
+        }
+    }
+
+    /// However the times of asking lie, no second sees more than [`PER_SECOND`].
+    #[test]
+    fn few_in_any_second() -> Result {
+        let mut state = state();
+        let mut given = KVec::new();
+        for time in (0..10_000).step_by(7) {
+            for slot in 0..3 {
+                if state.give(time, slot) {
+                    given.push(time, GFP_KERNEL)?;
+                }
+            }
+        }
+        for (i, time) in given.iter().enumerate() {
+            let same_second = given.iter().skip(i).filter(|t| **t < time + 1000).count();
+            assert!(same_second <= PER_SECOND);
+        }
+        // And all that may are.
+        assert!(given.len() >= 9 * PER_SECOND);
+        Ok(())
+    }
+
+    #[test]
+    fn goes_on_behind_the_last() {
+        let mut state = state();
+        for slot in [5, 9] {
+            assert!(state.give(1, slot));
+        }
+        assert_eq!(state.next, 10);
+    }
+}
