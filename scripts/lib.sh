@@ -140,6 +140,9 @@ make_module() {
 	shift 2
 	read -ra flags < <(make_flags "$name")
 	mkdir -p "$copy"
+	# Not what has gone from the source since: Rust would find it.
+	(cd "$copy" && comm -13 <(module_files | sed 's,^\./,,' | sort) \
+		<(find . -name '*.rs' ! -name bindings_generated.rs | sed 's,^\./,,' | sort) | xargs -r rm)
 	module_files | rsync -rlpc --files-from=- "$top/" "$copy/"
 	make -C "$(kernel_tree "$name")" M="$copy" "${flags[@]}" "$@"
 }
