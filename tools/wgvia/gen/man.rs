@@ -3,11 +3,13 @@
 //! The manual page, from the definitions of the command line.
 
 use crate::cli;
+use crate::keywords::Grammar;
 use clap::builder::StyledStr;
-use clap::{Arg, Command, CommandFactory};
+use clap::{Command, CommandFactory};
 use clap_mangen::roff::{bold, italic, roman, Inline, Roff};
 use clap_mangen::Man;
 use std::io::{self, Write};
+use wgvia_spec::COUNTERS;
 
 /// Write wgvia(8): one page for all commands, as they are few.
 pub fn render(out: &mut dyn Write) -> io::Result<()> {
@@ -35,17 +37,9 @@ pub fn render(out: &mut dyn Write) -> io::Result<()> {
         describe(&mut roff, sub);
     }
     roff.control("SH", ["COUNTERS"]);
-    paragraphs(
-        &mut roff,
-        "Each has this name in the output of show -j. Without -j, those that begin with tx are \
-         the column of packets sent and those with rx the column of packets accepted; those with \
-         drop are the lines of packets that were dropped, in this order. Sent is what the peer was \
-         found for: WireGuard may drop it after that, as when the peer has no endpoint.",
-    );
-    for (name, meaning) in cli::COUNTERS {
-        roff.control("TP", ["24"]);
-        roff.text([bold(*name)]);
-        roff.text([roman(*meaning)]);
+    paragraphs(&mut roff, COUNTERS.doc);
+    for counter in COUNTERS.entries {
+        entry(&mut roff, "20", &counter.word(), counter.doc);
     }
     roff.to_writer(out)?;
     man.render_options_section(out)?;
@@ -74,61 +68,36 @@ pub fn render(out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn describe(roff: &mut Roff, command: &Command) {
-    let usage = command
-        .get_overridden_usage()
-        .expect("each command says its usage");
-    roff.control("SS", [usage.to_string().as_str()]);
+    for form in cli::forms(command.get_name()) {
+        roff.control("SS", [form.to_string().as_str()]);
+    }
     if let Some(about) = command.get_about() {
         paragraphs(roff, &about.to_string());
         roff.control("PP", []);
     }
     paragraphs(roff, &details(command));
-    for keyword in command.get_subcommands() {
-        for arg in keyword.get_positionals() {
-            heading(roff, arg, vec![bold(keyword.get_name()), roman(" ")]);
-            values(roff, arg);
+    let first = cli::forms(command.get_name()).next();
+    let grammar = first.and_then(|form| form.grammar);
+    for keyword in grammar.into_iter().flat_map(Grammar::keywords) {
+        roff.control("TP", []);
+        roff.text([bold(keyword.name), roman(" "), italic(keyword.value)]);
+        roff.text([roman(keyword.help)]);
+        roff.control("RS", []);
+        for choice in keyword.choices {
+            entry(roff, "8", choice.name, choice.doc);
         }
-    }
-    // The text above says what DEV is, and -h is the same everywhere.
-    let options = command.get_arguments().filter(|arg| !arg.is_positional());
-    for arg in options.filter(|arg| arg.get_id() != "help") {
-        heading(roff, arg, vec![]);
+        roff.control("RE", []);
     }
 }
 
-/// The name of an argument and what it is for.
-fn heading(roff: &mut Roff, arg: &Arg, mut head: Vec<Inline>) {
-    if let (Some(short), Some(long)) = (arg.get_short(), arg.get_long()) {
-        head.extend([
-            bold(format!("-{short}")),
-            roman(", "),
-            bold(format!("--{long}")),
-        ]);
-    } else {
-        for name in arg.get_value_names().unwrap_or_default() {
-            head.push(italic(name.as_str()));
-        }
-    }
-    roff.control("TP", []);
-    roff.text(head);
-    if let Some(help) = arg.get_help() {
-        roff.text([roman(format!("{help}."))]);
-    }
+/// A name and its meaning, indented by so much.
+fn entry(roff: &mut Roff, indent: &str, name: &str, meaning: &str) {
+    roff.control("TP", [indent]);
+    roff.text([bold(name)]);
+    roff.text([roman(meaning)]);
 }
 
-fn values(roff: &mut Roff, arg: &Arg) {
-    roff.control("RS", []);
-    for value in arg.get_possible_values() {
-        roff.control("TP", ["8"]);
-        roff.text([bold(value.get_name())]);
-        if let Some(help) = value.get_help() {
-            roff.text([roman(format!("{help}."))]);
-        }
-    }
-    roff.control("RE", []);
-}
-
-/// The long description less the short one with which it begins.
+/// Return the long description without the short one with which it begins.
 fn details(command: &Command) -> String {
     let text = |about: Option<&StyledStr>| about.map_or_else(String::new, ToString::to_string);
     let long = text(command.get_long_about());
@@ -146,7 +115,7 @@ fn paragraphs(roff: &mut Roff, text: &str) {
     }
 }
 
-/// `ip-route(8)` and so on, the name in bold.
+/// Return `ip-route(8)` and so on, the name in bold.
 fn list(pages: &[&str]) -> Vec<Inline> {
     let mut line = Vec::new();
     for (i, page) in pages.iter().enumerate() {

@@ -3,8 +3,7 @@
 //! The netlink attributes of a message, read and written by type.
 
 use netlink_packet_core::{
-    parse_string, parse_u32, parse_u64, parse_u8, DecodeError, Emitable, ErrorContext, Nla,
-    NlasIterator,
+    parse_string, parse_u32, parse_u64, parse_u8, DecodeError, Emitable, Nla, NlasIterator,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +43,10 @@ impl Attributes {
             })
         });
         Ok(Self(attributes.collect::<Result<_, _>>()?))
+    }
+
+    pub fn put_u8(&mut self, kind: u16, value: u8) {
+        self.put(kind, vec![value]);
     }
 
     pub fn put_u32(&mut self, kind: u16, value: u32) {
@@ -100,10 +103,9 @@ impl Attributes {
         kind: u16,
         parse: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
-        self.get(kind)
-            .ok_or_else(|| DecodeError::from("it is missing"))
-            .and_then(parse)
-            .with_context(|| format!("attribute {kind}"))
+        let value = self.get(kind).ok_or_else(|| "it is missing".into());
+        let parsed = value.and_then(parse);
+        parsed.map_err(|error: DecodeError| format!("attribute {kind}: {error}").into())
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can go wrong, in sentences for people.
+//! Everything that can go wrong, in sentences for people.
 
 use netlink_packet_core::DecodeError;
 use std::fmt::{self, Display, Formatter};
@@ -8,14 +8,17 @@ use std::io;
 
 #[derive(Debug)]
 pub enum Error {
-    /// A system call on the netlink socket failed.
+    /// The command line is wrong.
+    Usage(String),
+    /// A system call on a netlink socket failed.
     Socket(io::Error),
-    /// The kernel has no such generic netlink family, nor a module for it.
-    NoFamily,
+    /// The kernel has no generic netlink family of this name, nor a module of
+    /// this name that has one.
+    NoFamily(String),
     /// The kernel refused a request.
     Refused {
         errno: i32,
-        /// What the kernel says about it.
+        /// The kernel's own words about it.
         text: Option<String>,
         /// The device that the request named.
         device: Option<String>,
@@ -45,9 +48,11 @@ impl From<DecodeError> for Error {
 impl Display for Error {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Usage(text) => f.write_str(text),
             Self::Socket(error) => write!(f, "netlink socket: {error}"),
-            Self::NoFamily => f.write_str(
-                "the wgvia kernel module is not loaded: run modprobe wgvia, \
+            Self::NoFamily(name) => write!(
+                f,
+                "the {name} kernel module is not loaded: run modprobe {name}, \
                  and install the module for the running kernel if that does not find it",
             ),
             Self::Refused {
@@ -60,8 +65,7 @@ impl Display for Error {
                 }
                 match text {
                     Some(text) => f.write_str(text)?,
-                    None if *errno == libc::EPERM => f.write_str("permission denied")?,
-                    None => write!(f, "{}", io::Error::from_raw_os_error(*errno))?,
+                    None => f.write_str(&strerror(*errno))?,
                 }
                 match *errno {
                     libc::EPERM => f.write_str(
@@ -82,6 +86,16 @@ impl Display for Error {
             Self::Output(error) => write!(f, "standard output: {error}"),
         }
     }
+}
+
+/// Return the words for an errno.
+fn strerror(errno: i32) -> String {
+    if errno == libc::EPERM {
+        return "permission denied".to_owned();
+    }
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    let end = text.rfind(" (os error").unwrap_or(text.len());
+    text[..end].to_lowercase()
 }
 
 #[cfg(test)]
@@ -110,7 +124,11 @@ mod tests {
     #[test]
     fn the_tool_speaks_when_it_is_silent() {
         let error = refused(libc::EPERM, None).to_string();
-        assert!(error.starts_with("permission denied"), "{error}");
-        assert!(error.contains("CAP_NET_ADMIN"), "{error}");
+        assert!(
+            error.starts_with("permission denied: CAP_NET_ADMIN"),
+            "{error}"
+        );
+        let error = refused(libc::EEXIST, None);
+        assert_eq!(error.to_string(), "file exists");
     }
 }

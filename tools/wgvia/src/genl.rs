@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generic netlink: requests and their replies, extended acknowledgements
-//! included.
+//! Generic netlink: families by their name.
 
-use crate::attributes::Attributes;
 use crate::error::Error;
-use netlink_packet_core::{
-    DecodeError, Emitable, NetlinkHeader, NetlinkMessage, NetlinkPayload, ParseableParametrized,
-    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
-};
+use crate::netlink::Connection;
+use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
-use netlink_sys::{protocols::NETLINK_GENERIC, Socket, SocketAddr};
+use netlink_sys::protocols::NETLINK_GENERIC;
 use std::fmt::Debug;
-use std::mem;
+use std::marker::PhantomData;
 
-/// Text of an extended acknowledgement, NLMSGERR_ATTR_MSG in linux/netlink.h.
-const NLMSGERR_ATTR_MSG: u16 = 1;
-/// Length of struct nlmsghdr.
-const NLMSG_HDRLEN: usize = 16;
-/// How often a dump is tried that changes overtake.
-const TRIES: usize = 10;
-
-/// The payload of a generic netlink message of some family.
+/// The payload of a message of some family.
 pub trait Payload:
     GenlFamily + Emitable + ParseableParametrized<[u8], GenlHeader> + Clone + Debug
 {
@@ -34,333 +23,92 @@ impl<P> Payload for P where
 {
 }
 
-/// What the kernel answered to one request.
-#[derive(Debug)]
-struct Reply<P> {
-    messages: Vec<P>,
-    /// Text that came with the success, if any.
-    warning: Option<String>,
-    /// A change overtook the dump: it may lack entries or have some twice.
-    interrupted: bool,
+/// A family that the kernel has, and a connection to it.
+pub struct Family<P> {
+    connection: Connection,
+    id: u16,
+    payload: PhantomData<P>,
 }
 
-pub struct Connection {
-    socket: Socket,
-    sequence: u32,
-    warnings: Vec<String>,
-}
-
-impl Connection {
+impl<P: Payload> Family<P> {
+    /// Look a family up by its name; the kernel loads its module if there is one.
     pub fn open() -> Result<Self, Error> {
-        let open = || {
-            let socket = Socket::new(NETLINK_GENERIC)?;
-            socket.set_ext_ack(true)?;
-            socket.set_cap_ack(true)?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            Ok(socket)
-        };
+        let mut connection = Connection::open(NETLINK_GENERIC)?;
         Ok(Self {
-            socket: open().map_err(Error::Socket)?,
-            sequence: 0,
-            warnings: Vec::new(),
+            id: resolve(&mut connection, P::family_name())?,
+            connection,
+            payload: PhantomData,
         })
     }
 
-    /// Take the warnings that came with what succeeded.
-    pub fn warnings(&mut self) -> Vec<String> {
-        mem::take(&mut self.warnings)
-    }
-
-    /// The number that the kernel gave to a family; it loads the module if there
-    /// is one.
-    pub fn resolve(&mut self, family: &str) -> Result<u16, Error> {
-        let request = GenlCtrl {
-            cmd: GenlCtrlCmd::GetFamily,
-            nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())],
-        };
-        let replies = match self.call(request.family_id(), request) {
-            Err(Error::Refused { errno, .. }) if errno == libc::ENOENT => {
-                return Err(Error::NoFamily);
-            }
-            replies => replies?,
-        };
-        replies
-            .iter()
-            .flat_map(|reply| &reply.nlas)
-            .find_map(|nla| match nla {
-                GenlCtrlAttrs::FamilyId(id) => Some(*id),
-                _ => None,
-            })
-            .ok_or_else(|| DecodeError::from("no number of the family").into())
-    }
-
     /// Have one thing done.
-    pub fn call<P: Payload>(&mut self, family: u16, request: P) -> Result<Vec<P>, Error> {
-        let reply = self.exchange(family, request, NLM_F_ACK)?;
-        self.warnings.extend(reply.warning);
-        Ok(reply.messages)
+    pub fn call(&mut self, request: P) -> Result<Vec<P>, Error> {
+        let replies = self.connection.call(message(self.id, request), 0)?;
+        Ok(replies.into_iter().map(|reply| reply.payload).collect())
     }
 
-    /// Get a whole list, as it was at one time unless changes never cease.
-    pub fn dump<P: Payload>(&mut self, family: u16, request: P) -> Result<Vec<P>, Error> {
-        let mut reply = self.exchange(family, request.clone(), NLM_F_DUMP)?;
-        for _ in 1..TRIES {
-            if !reply.interrupted {
-                break;
-            }
-            reply = self.exchange(family, request.clone(), NLM_F_DUMP)?;
-        }
-        if reply.interrupted {
-            let warning = "the list changed while it was read: entries may be missing or old";
-            self.warnings.push(warning.to_owned());
-        }
-        self.warnings.extend(reply.warning);
-        Ok(reply.messages)
+    /// Get a whole list.
+    pub fn dump(&mut self, request: P) -> Result<Vec<P>, Error> {
+        let payload = |reply: GenlMessage<P>| Ok(Some(reply.payload));
+        self.connection.dump(message(self.id, request), payload)
     }
 
-    fn exchange<P: Payload>(
-        &mut self,
-        family: u16,
-        request: P,
-        flags: u16,
-    ) -> Result<Reply<P>, Error> {
-        self.sequence += 1;
-        let mut request = GenlMessage::from_payload(request);
-        request.set_resolved_family_id(family);
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map_err(Error::Socket)?;
-
-        let mut reply = Reply {
-            messages: Vec::new(),
-            warning: None,
-            interrupted: false,
-        };
-        loop {
-            let (bytes, _) = self.socket.recv_from_full().map_err(Error::Socket)?;
-            if reply.read(&bytes, self.sequence)? {
-                return Ok(reply);
-            }
-        }
+    /// Take the warnings that came with successes.
+    pub fn warnings(&mut self) -> Vec<String> {
+        self.connection.warnings()
     }
 }
 
-impl<P: Payload> Reply<P> {
-    /// Take in one datagram; tell whether it ends the reply.
-    fn read(&mut self, mut bytes: &[u8], sequence: u32) -> Result<bool, Error> {
-        while !bytes.is_empty() {
-            let message = NetlinkMessage::<GenlMessage<P>>::deserialize(bytes)?;
-            let length = (message.header.length as usize).next_multiple_of(4);
-            bytes = bytes.get(length..).unwrap_or_default();
-            if message.header.sequence_number != sequence {
-                continue;
-            }
-
-            let flags = message.header.flags;
-            self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
-            match message.payload {
-                NetlinkPayload::InnerMessage(message) => self.messages.push(message.payload),
-                NetlinkPayload::Error(ack) => {
-                    let attributes = past_request(&ack.header, flags);
-                    return self.end(ack.raw_code(), flags, attributes);
-                }
-                NetlinkPayload::Done(done) => {
-                    return self.end(done.code, flags, &done.extended_ack);
-                }
-                NetlinkPayload::Overrun(_) => {
-                    return Err(DecodeError::from("data were lost").into());
-                }
-                _ => {}
-            }
-        }
-        Ok(false)
-    }
-
-    fn end(&mut self, code: i32, flags: u16, attributes: &[u8]) -> Result<bool, Error> {
-        let text = if flags & NLM_F_ACK_TLVS != 0 {
-            let attributes = Attributes::parse(attributes)?;
-            match attributes.get(NLMSGERR_ATTR_MSG) {
-                Some(_) => Some(attributes.string(NLMSGERR_ATTR_MSG)?),
-                None => None,
-            }
-        } else {
-            None
-        };
-        if code < 0 {
-            return Err(Error::Refused {
-                errno: -code,
-                text,
-                device: None,
-            });
-        }
-        self.warning = text;
-        Ok(true)
-    }
+fn message<P: Payload>(id: u16, payload: P) -> GenlMessage<P> {
+    let mut message = GenlMessage::from_payload(payload);
+    message.set_resolved_family_id(id);
+    message
 }
 
-/// What follows the request, or its header alone, that an acknowledgement
-/// repeats.
-fn past_request(echo: &[u8], flags: u16) -> &[u8] {
-    let length = match echo.first_chunk() {
-        Some(length) if flags & NLM_F_CAPPED == 0 => u32::from_ne_bytes(*length) as usize,
-        _ => NLMSG_HDRLEN,
+/// Return the number that the kernel gave to a family.
+fn resolve(connection: &mut Connection, family: &str) -> Result<u16, Error> {
+    let request = GenlCtrl {
+        cmd: GenlCtrlCmd::GetFamily,
+        nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())],
     };
-    echo.get(length.next_multiple_of(4)..).unwrap_or_default()
+    let replies = match connection.call(GenlMessage::from_payload(request), 0) {
+        Err(Error::Refused { errno, .. }) if errno == libc::ENOENT => {
+            return Err(Error::NoFamily(family.to_owned()));
+        }
+        replies => replies?,
+    };
+    replies
+        .iter()
+        .flat_map(|reply| &reply.payload.nlas)
+        .find_map(|nla| match nla {
+            GenlCtrlAttrs::FamilyId(id) => Some(*id),
+            _ => None,
+        })
+        .ok_or_else(|| DecodeError::from("no number of the family").into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR, NLM_F_MULTIPART};
     use netlink_packet_generic::constants::GENL_ID_CTRL;
-
-    const SEQUENCE: u32 = 7;
-
-    fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
-        let length = (NLMSG_HDRLEN + payload.len()) as u32;
-        let mut bytes = length.to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(flags.to_ne_bytes());
-        bytes.extend(sequence.to_ne_bytes());
-        bytes.extend(0u32.to_ne_bytes());
-        bytes.extend(payload);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
-
-    /// CTRL_CMD_NEWFAMILY with CTRL_ATTR_FAMILY_ID.
-    fn family(flags: u16, id: u16) -> Vec<u8> {
-        let mut payload = vec![1, 2, 0, 0];
-        payload.extend([6u16.to_ne_bytes(), 1u16.to_ne_bytes()].concat());
-        payload.extend(id.to_ne_bytes());
-        payload.extend([0, 0]);
-        message(GENL_ID_CTRL, flags, SEQUENCE, &payload)
-    }
-
-    fn text(words: &str) -> Vec<u8> {
-        let length = 4 + words.len() as u16 + 1;
-        let mut bytes = [length.to_ne_bytes(), 1u16.to_ne_bytes()].concat();
-        bytes.extend(words.as_bytes());
-        bytes.resize((bytes.len() + 1).next_multiple_of(4), 0);
-        bytes
-    }
-
-    fn read(datagrams: &[Vec<u8>]) -> Result<(bool, Reply<GenlCtrl>), Error> {
-        let mut reply = Reply {
-            messages: Vec::new(),
-            warning: None,
-            interrupted: false,
-        };
-        let mut ended = false;
-        for datagram in datagrams {
-            assert!(!ended);
-            ended = reply.read(datagram, SEQUENCE)?;
-        }
-        Ok((ended, reply))
-    }
-
-    fn refusal(datagram: Vec<u8>) -> (i32, Option<String>) {
-        match read(&[datagram]) {
-            Err(Error::Refused { errno, text, .. }) => (errno, text),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn success_with_and_without_a_warning() {
-        let request = message(GENL_ID_CTRL, NLM_F_REQUEST, SEQUENCE, &[]);
-        let mut payload = [&[0; 4], request.as_slice()].concat();
-        let ack = message(NLMSG_ERROR, NLM_F_CAPPED, SEQUENCE, &payload);
-        let (ended, reply) = read(&[family(0, 33), ack]).unwrap();
-        assert!(ended);
-        assert_eq!(reply.messages.len(), 1);
-        assert_eq!(reply.warning, None);
-
-        payload.extend(text("mind the gap"));
-        let flags = NLM_F_CAPPED | NLM_F_ACK_TLVS;
-        let ack = message(NLMSG_ERROR, flags, SEQUENCE, &payload);
-        let (ended, reply) = read(&[ack]).unwrap();
-        assert!(ended);
-        assert_eq!(reply.warning.as_deref(), Some("mind the gap"));
-    }
-
-    #[test]
-    fn refusal_with_the_request_whole_or_capped() {
-        let code = (-libc::ENODEV).to_ne_bytes();
-        let request = family(NLM_F_REQUEST, 33);
-        let whole = [&code, request.as_slice(), &text("no such device")].concat();
-        let datagram = message(NLMSG_ERROR, NLM_F_ACK_TLVS, SEQUENCE, &whole);
-        let expected = (libc::ENODEV, Some("no such device".to_owned()));
-        assert_eq!(refusal(datagram), expected);
-
-        let header = &request[..NLMSG_HDRLEN];
-        let capped = [&code, header, &text("no such device")].concat();
-        let flags = NLM_F_CAPPED | NLM_F_ACK_TLVS;
-        let datagram = message(NLMSG_ERROR, flags, SEQUENCE, &capped);
-        assert_eq!(refusal(datagram), expected);
-
-        let silent = [&code, header].concat();
-        let datagram = message(NLMSG_ERROR, NLM_F_CAPPED, SEQUENCE, &silent);
-        assert_eq!(refusal(datagram), (libc::ENODEV, None));
-    }
-
-    #[test]
-    fn a_dump_of_many_messages_and_datagrams() {
-        let part = [family(NLM_F_MULTIPART, 33), family(NLM_F_MULTIPART, 34)].concat();
-        let done = message(NLMSG_DONE, NLM_F_MULTIPART, SEQUENCE, &[0; 4]);
-        let mut datagrams = vec![part; 1000];
-        datagrams.push([family(NLM_F_MULTIPART, 35), done].concat());
-        let (ended, reply) = read(&datagrams).unwrap();
-        assert!(ended);
-        assert!(!reply.interrupted);
-        assert_eq!(reply.messages.len(), 2001);
-    }
-
-    #[test]
-    fn a_dump_that_is_overtaken_or_fails() {
-        let part = family(NLM_F_MULTIPART, 33);
-        let flags = NLM_F_MULTIPART | NLM_F_DUMP_INTR;
-        let done = message(NLMSG_DONE, flags, SEQUENCE, &[0; 4]);
-        let (_, reply) = read(&[part.clone(), done]).unwrap();
-        assert!(reply.interrupted);
-
-        let code = (-libc::EOPNOTSUPP).to_ne_bytes();
-        let failed = [&code, text("not a WireGuard device").as_slice()].concat();
-        let flags = NLM_F_MULTIPART | NLM_F_ACK_TLVS;
-        let done = message(NLMSG_DONE, flags, SEQUENCE, &failed);
-        let expected = Some("not a WireGuard device".to_owned());
-        assert_eq!(refusal([part, done].concat()), (libc::EOPNOTSUPP, expected));
-    }
-
-    #[test]
-    fn answers_to_others_are_passed_over() {
-        let other = message(NLMSG_ERROR, 0, SEQUENCE - 1, &(-1i32).to_ne_bytes());
-        let (ended, reply) = read(&[other]).unwrap();
-        assert!(!ended);
-        assert!(reply.messages.is_empty());
-    }
 
     #[test]
     fn the_running_kernel() {
-        let mut kernel = Connection::open().unwrap();
-        assert_eq!(kernel.resolve("nlctrl").unwrap(), GENL_ID_CTRL);
-        let absent = kernel.resolve("wgvia-absent");
-        assert!(matches!(absent, Err(Error::NoFamily)), "{absent:?}");
+        let mut control = Family::<GenlCtrl>::open().unwrap();
+        assert_eq!(control.id, GENL_ID_CTRL);
+        let absent = resolve(&mut control.connection, "wgvia-absent");
+        assert!(matches!(absent, Err(Error::NoFamily(_))), "{absent:?}");
 
         let every = GenlCtrl {
             cmd: GenlCtrlCmd::GetFamily,
             nlas: vec![],
         };
-        let families = kernel.dump(GENL_ID_CTRL, every).unwrap();
+        let families = control.dump(every).unwrap();
         let name = GenlCtrlAttrs::FamilyName("nlctrl".to_owned());
         assert!(families.iter().any(|family| family.nlas.contains(&name)));
 
-        match kernel.resolve("a name longer than the kernel allows") {
+        let long = "a name longer than the kernel allows";
+        match resolve(&mut control.connection, long) {
             Err(Error::Refused { text: Some(_), .. }) => {}
             other => panic!("{other:?}"),
         }

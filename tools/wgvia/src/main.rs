@@ -8,19 +8,25 @@ mod cli;
 mod counters;
 mod device;
 mod error;
-mod family;
 mod genl;
+mod key;
+mod keywords;
+mod netlink;
 mod show;
-mod uapi;
+mod wgvia;
 
+use clap::Parser;
 use cli::{Cli, Command};
 use error::Error;
-use family::Family;
+use keywords::SET;
+use serde::Serialize;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use wgvia::Wgvia;
 
 fn main() -> ExitCode {
-    let cli = match Cli::read() {
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
@@ -29,46 +35,52 @@ fn main() -> ExitCode {
         }
         Err(help) => help.exit(),
     };
-    match run(cli.command) {
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wgvia: {error}");
-            ExitCode::FAILURE
+            match error {
+                Error::Usage(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
-fn run(command: Command) -> Result<(), Error> {
-    let mut family = Family::open()?;
+fn run(cli: Cli) -> Result<(), Error> {
+    let Cli { json, command } = cli;
     match command {
         Command::Set(set) => {
-            family.set_device(&set.device, set.mode(), set.filter())?;
-            warn(&mut family, Some(&set.device));
+            let settings = SET.read(&set.words).map_err(Error::Usage)?;
+            let mut wgvia = Wgvia::open()?;
+            wgvia.set_device(&set.device, &settings)?;
+            warn(wgvia.warnings(), Some(&set.device));
             Ok(())
         }
-        Command::Show(show) => {
-            let devices = family.devices(show.device.as_deref())?;
-            warn(&mut family, show.device.as_deref());
-            let text = if show.json {
-                let json = serde_json::to_string(&devices);
-                json.map_err(|error| Error::Output(error.into()))? + "\n"
-            } else {
-                let devices: Vec<String> = devices.iter().map(ToString::to_string).collect();
-                devices.join("\n")
-            };
-            print(&text)
+        Command::Show { device } => {
+            let mut wgvia = Wgvia::open()?;
+            let devices = wgvia.devices(device.as_deref())?;
+            warn(wgvia.warnings(), device.as_deref());
+            print(json, &devices)
         }
     }
 }
 
-fn warn(family: &mut Family, device: Option<&str>) {
+fn warn(warnings: Vec<String>, device: Option<&str>) {
     let about = device.map_or_else(String::new, |device| format!("{device}: "));
-    for warning in family.warnings() {
+    for warning in warnings {
         eprintln!("wgvia: warning: {about}{warning}");
     }
 }
 
-fn print(text: &str) -> Result<(), Error> {
+fn print<T: Display + Serialize>(json: bool, items: &[T]) -> Result<(), Error> {
+    let text = if json {
+        let json = serde_json::to_string(items);
+        json.map_err(|error| Error::Output(error.into()))? + "\n"
+    } else {
+        let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        items.join("\n")
+    };
     match io::stdout().write_all(text.as_bytes()) {
         // A reader that has seen enough, such as head, is no failure.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Output(error)),

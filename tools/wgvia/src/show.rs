@@ -2,142 +2,38 @@
 
 //! Devices laid out for people.
 
-use crate::counters::Counters;
-use crate::device::{name, Device};
-use crate::uapi::{
-    WGVIA_A_COUNTERS_RX_DROP_DEVICE, WGVIA_A_COUNTERS_RX_DROP_NOROUTE,
-    WGVIA_A_COUNTERS_RX_DROP_PEER, WGVIA_A_COUNTERS_RX_DROP_SOURCE,
-    WGVIA_A_COUNTERS_RX_GATEWAY_ALLOWEDIPS, WGVIA_A_COUNTERS_RX_GATEWAY_WGPEER,
-    WGVIA_A_COUNTERS_RX_ONLINK, WGVIA_A_COUNTERS_RX_UNFILTERED, WGVIA_A_COUNTERS_RX_WGPEER,
-    WGVIA_A_COUNTERS_TX_DROP_GATEWAY, WGVIA_A_COUNTERS_TX_DROP_NOROUTE,
-    WGVIA_A_COUNTERS_TX_DROP_ONLINK, WGVIA_A_COUNTERS_TX_DROP_WGPEER,
-    WGVIA_A_COUNTERS_TX_GATEWAY_ALLOWEDIPS, WGVIA_A_COUNTERS_TX_GATEWAY_WGPEER,
-    WGVIA_A_COUNTERS_TX_ONLINK, WGVIA_A_COUNTERS_TX_WGPEER,
-};
+use crate::device::Device;
 use std::fmt::{self, Display, Formatter};
 
-/// A line of a table of counters: what it says, and the attributes of its
-/// columns.
-type Line<const N: usize> = (&'static str, [Option<u16>; N]);
-
-const WAYS: &[Line<2>] = &[
-    (
-        "via-wgpeer",
-        [
-            Some(WGVIA_A_COUNTERS_TX_WGPEER),
-            Some(WGVIA_A_COUNTERS_RX_WGPEER),
-        ],
-    ),
-    (
-        "gateway, via-wgpeer",
-        [
-            Some(WGVIA_A_COUNTERS_TX_GATEWAY_WGPEER),
-            Some(WGVIA_A_COUNTERS_RX_GATEWAY_WGPEER),
-        ],
-    ),
-    (
-        "gateway, AllowedIPs",
-        [
-            Some(WGVIA_A_COUNTERS_TX_GATEWAY_ALLOWEDIPS),
-            Some(WGVIA_A_COUNTERS_RX_GATEWAY_ALLOWEDIPS),
-        ],
-    ),
-    (
-        "on-link, AllowedIPs",
-        [
-            Some(WGVIA_A_COUNTERS_TX_ONLINK),
-            Some(WGVIA_A_COUNTERS_RX_ONLINK),
-        ],
-    ),
-    ("unfiltered", [None, Some(WGVIA_A_COUNTERS_RX_UNFILTERED)]),
-];
-
-const TX_DROPS: &[Line<1>] = &[
-    (
-        "nexthop's peer not on device",
-        [Some(WGVIA_A_COUNTERS_TX_DROP_WGPEER)],
-    ),
-    (
-        "no peer for gateway",
-        [Some(WGVIA_A_COUNTERS_TX_DROP_GATEWAY)],
-    ),
-    (
-        "no peer for destination",
-        [Some(WGVIA_A_COUNTERS_TX_DROP_ONLINK)],
-    ),
-    (
-        "no route to destination",
-        [Some(WGVIA_A_COUNTERS_TX_DROP_NOROUTE)],
-    ),
-];
-
-const RX_DROPS: &[Line<1>] = &[
-    (
-        "no route back to source",
-        [Some(WGVIA_A_COUNTERS_RX_DROP_NOROUTE)],
-    ),
-    (
-        "route back by other device",
-        [Some(WGVIA_A_COUNTERS_RX_DROP_DEVICE)],
-    ),
-    (
-        "route back not to this peer",
-        [Some(WGVIA_A_COUNTERS_RX_DROP_PEER)],
-    ),
-    (
-        "source cannot be replied to",
-        [Some(WGVIA_A_COUNTERS_RX_DROP_SOURCE)],
-    ),
-];
-
+/// The settings, the peers that nexthops name, and the counters that have
+/// counted something.
 impl Display for Device {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let multicast = if self.multicast { "on" } else { "off" };
         writeln!(
             f,
-            "{}: mode {}, filter {}, {}",
-            self.ifname,
-            name(&self.mode),
-            name(&self.filter),
-            if self.active { "active" } else { "not active" },
+            "{}: mode {}, filter {}, multicast {multicast}",
+            self.ifname, self.mode.name, self.filter.name,
         )?;
-        writeln!(f, "  nexthops that name a peer: {}", self.nexthops)?;
         for binding in &self.bindings {
-            let absent = if binding.present {
-                ""
-            } else {
-                ", not on the device"
-            };
-            writeln!(f, "    {}  {}{absent}", binding.key, binding.nexthops)?;
-        }
-        table(f, "packets", ["sent", "accepted"], WAYS, &self.counters)?;
-        table(f, "dropped", ["sending"], TX_DROPS, &self.counters)?;
-        table(f, "dropped", ["receiving"], RX_DROPS, &self.counters)
-    }
-}
-
-fn table<const N: usize>(
-    f: &mut Formatter<'_>,
-    title: &str,
-    columns: [&str; N],
-    lines: &[Line<N>],
-    counters: &Counters,
-) -> fmt::Result {
-    write!(f, "  {title:<30}")?;
-    for column in columns {
-        write!(f, " {column:>16}")?;
-    }
-    writeln!(f)?;
-    for (label, attributes) in lines {
-        write!(f, "    {label:<28}")?;
-        for attribute in attributes {
-            match attribute {
-                Some(attribute) => write!(f, " {:>16}", counters.get(*attribute))?,
-                None => write!(f, " {:>16}", "")?,
+            write!(f, "  via-wgpeer {}  states {}", binding.key, binding.states)?;
+            if !binding.present {
+                write!(f, ", no such peer: packets for it are dropped")?;
             }
+            writeln!(f)?;
         }
-        writeln!(f)?;
+        let counters = self.counters.iter().filter(|(_, count)| *count > 0);
+        let mut counters = counters.peekable();
+        if counters.peek().is_none() {
+            writeln!(f, "  no packets")?;
+        }
+        for (entry, count) in counters {
+            let name = entry.word();
+            let meaning = entry.doc.trim_end_matches('.');
+            writeln!(f, "  {name:<17} {count:>12}  {meaning}")?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -145,86 +41,91 @@ mod tests {
     use super::*;
     use crate::attributes::Attributes;
     use crate::binding::Binding;
-    use crate::cli::{Filter, Mode};
-    use crate::uapi::COUNTERS;
-    use std::collections::BTreeSet;
+    use crate::counters::Counters;
+    use wgvia_spec::{Entry, COUNTERS, FILTER, MODE};
 
-    fn device() -> Device {
-        let mut attributes = Attributes::new();
-        for (attribute, _) in COUNTERS {
-            attributes.put_u32(*attribute, 100 + u32::from(*attribute));
+    fn entry(entries: &'static [Entry], name: &str) -> &'static Entry {
+        entries.iter().find(|entry| entry.name == name).unwrap()
+    }
+
+    fn device(counts: &[(&str, u32)]) -> Device {
+        let mut counters = Attributes::new();
+        for entry in COUNTERS.entries {
+            let count = counts.iter().find(|(name, _)| *name == entry.name);
+            counters.put_u32(entry.number as u16, count.map_or(0, |(_, count)| *count));
         }
         Device {
             ifindex: 4,
             ifname: "wg0".to_owned(),
-            mode: Mode::Auto,
-            filter: Filter::Strict,
-            active: true,
-            nexthops: 3,
+            mode: entry(MODE.entries, "auto"),
+            filter: entry(FILTER.entries, "loose"),
+            multicast: true,
+            states: 3,
             bindings: vec![
                 Binding {
                     ifindex: 4,
-                    key: "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=".to_owned(),
-                    nexthops: 1,
+                    key: "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
+                        .parse()
+                        .unwrap(),
+                    states: 1,
                     present: false,
                 },
                 Binding {
                     ifindex: 4,
-                    key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
-                    nexthops: 2,
+                    key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+                        .parse()
+                        .unwrap(),
+                    states: 2,
                     present: true,
                 },
             ],
-            counters: Counters::parse(&attributes).unwrap(),
+            counters: Counters::parse(&counters).unwrap(),
         }
     }
 
     #[test]
-    fn each_counter_has_one_place() {
-        let shown = WAYS.iter().flat_map(|(_, columns)| columns.iter());
-        let shown = shown.chain(TX_DROPS.iter().flat_map(|(_, columns)| columns.iter()));
-        let shown = shown.chain(RX_DROPS.iter().flat_map(|(_, columns)| columns.iter()));
-        let shown: Vec<u16> = shown.flatten().copied().collect();
-        let all: BTreeSet<u16> = COUNTERS.iter().map(|(attribute, _)| *attribute).collect();
-        assert_eq!(shown.len(), all.len());
-        assert_eq!(shown.into_iter().collect::<BTreeSet<_>>(), all);
+    fn for_people() {
+        let device = device(&[("tx-wgpeer", 1_234_567_890), ("rx-drop-peer", 3)]);
+        let mut expected = String::from(
+            "wg0: mode auto, filter loose, multicast on\n  \
+             via-wgpeer TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=  \
+             states 1, no such peer: packets for it are dropped\n  \
+             via-wgpeer xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=  states 2\n",
+        );
+        for (name, count) in [
+            ("tx-wgpeer", "  1234567890"),
+            ("rx-drop-peer", "           3"),
+        ] {
+            let doc = entry(COUNTERS.entries, name).doc.trim_end_matches('.');
+            let name = name.replace('-', "_");
+            expected += &format!("  {name:<17} {count}  {doc}\n");
+        }
+        assert_eq!(device.to_string(), expected);
     }
 
     #[test]
-    fn for_people() {
-        let expected = "\
-wg0: mode auto, filter strict, active
-  nexthops that name a peer: 3
-    TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=  1, not on the device
-    xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=  2
-  packets                                    sent         accepted
-    via-wgpeer                                101              109
-    gateway, via-wgpeer                       102              110
-    gateway, AllowedIPs                       103              111
-    on-link, AllowedIPs                       104              112
-    unfiltered                                                 113
-  dropped                                 sending
-    nexthop's peer not on device              105
-    no peer for gateway                       106
-    no peer for destination                   107
-    no route to destination                   108
-  dropped                               receiving
-    no route back to source                   114
-    route back by other device                115
-    route back not to this peer               116
-    source cannot be replied to               117
-";
-        assert_eq!(device().to_string(), expected);
+    fn a_device_without_routes_and_packets() {
+        let mut device = device(&[]);
+        device.bindings.clear();
+        let expected = "wg0: mode auto, filter loose, multicast on\n  no packets\n";
+        assert_eq!(device.to_string(), expected);
+    }
+
+    #[test]
+    fn names_fit_their_column() {
+        for entry in COUNTERS.entries {
+            assert!(entry.name.len() <= 17, "{}", entry.name);
+        }
     }
 
     #[test]
     fn for_machines() {
-        let json = serde_json::to_string(&[device()]).unwrap();
-        let start = "[{\"ifindex\":4,\"ifname\":\"wg0\",\"mode\":\"auto\",\"filter\":\"strict\",\
-            \"active\":true,\"nexthops\":3,\"bindings\":[{\"key\":";
+        let json = serde_json::to_string(&[device(&[("tx-wgpeer", 7)])]).unwrap();
+        let start = "[{\"ifindex\":4,\"ifname\":\"wg0\",\"mode\":\"auto\",\"filter\":\"loose\",\
+            \"multicast\":true,\"states\":3,\"bindings\":[{\"key\":";
         assert!(json.starts_with(start), "{json}");
-        let end = "\"nexthops\":2,\"present\":true}],\"counters\":{\"tx_wgpeer\":101,";
+        let end = "\"states\":2,\"present\":true}],\"counters\":{\"tx_wgpeer\":7,";
         assert!(json.contains(end), "{json}");
-        assert!(json.ends_with("\"rx_drop_source\":117}}]"), "{json}");
+        assert!(json.ends_with("\"multicast_drops\":0}}]"), "{json}");
     }
 }

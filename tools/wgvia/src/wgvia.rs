@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations of the generic netlink family.
+//! The generic netlink family of the module.
 
 use crate::attributes::Attributes;
 use crate::binding::Binding;
-use crate::cli::{Filter, Mode};
 use crate::device::Device;
 use crate::error::Error;
-use crate::genl::Connection;
-use crate::uapi::{
-    WGVIA_A_BINDING_IFINDEX, WGVIA_A_DEVICE_FILTER, WGVIA_A_DEVICE_IFNAME, WGVIA_A_DEVICE_MODE,
-    WGVIA_CMD_BINDING_GET, WGVIA_CMD_DEVICE_GET, WGVIA_CMD_DEVICE_SET, WGVIA_FAMILY_NAME,
-    WGVIA_FAMILY_VERSION,
-};
+use crate::genl::Family;
+use crate::keywords::Values;
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 use std::collections::BTreeMap;
+use wgvia_spec::{binding, command, device, FAMILY};
 
 /// A request or a reply of the family.
 #[derive(Clone, Debug)]
@@ -35,7 +31,7 @@ impl Message {
 
 impl GenlFamily for Message {
     fn family_name() -> &'static str {
-        WGVIA_FAMILY_NAME
+        FAMILY
     }
 
     fn command(&self) -> u8 {
@@ -43,7 +39,7 @@ impl GenlFamily for Message {
     }
 
     fn version(&self) -> u8 {
-        WGVIA_FAMILY_VERSION
+        1
     }
 }
 
@@ -66,19 +62,14 @@ impl ParseableParametrized<[u8], GenlHeader> for Message {
     }
 }
 
-pub struct Family {
-    connection: Connection,
-    id: u16,
-}
+pub struct Wgvia(Family<Message>);
 
-impl Family {
+impl Wgvia {
     pub fn open() -> Result<Self, Error> {
-        let mut connection = Connection::open()?;
-        let id = connection.resolve(WGVIA_FAMILY_NAME)?;
-        Ok(Self { connection, id })
+        Ok(Self(Family::open()?))
     }
 
-    /// The device of this name, or every WireGuard device of the network
+    /// Return the device of this name, or every WireGuard device of the network
     /// namespace, each with its bindings.
     pub fn devices(&mut self, name: Option<&str>) -> Result<Vec<Device>, Error> {
         let mut devices = match name {
@@ -94,48 +85,44 @@ impl Family {
         for device in &mut devices {
             device.bindings = bindings.remove(&device.ifindex).unwrap_or_default();
             // The kernel's order says nothing; this one stays the same.
-            device.bindings.sort_by(|a, b| a.key.cmp(&b.key));
+            device.bindings.sort_by_key(|binding| binding.key);
         }
         Ok(devices)
     }
 
-    /// Take what the kernel warned of.
-    pub fn warnings(&mut self) -> Vec<String> {
-        self.connection.warnings()
-    }
-
-    /// Change what is given.
-    pub fn set_device(
-        &mut self,
-        name: &str,
-        mode: Option<Mode>,
-        filter: Option<Filter>,
-    ) -> Result<(), Error> {
+    /// Change the settings that are given, all of them or none.
+    pub fn set_device(&mut self, name: &str, settings: &Values<'_>) -> Result<(), Error> {
         let mut attributes = named(name);
-        if let Some(mode) = mode {
-            attributes.put_u32(WGVIA_A_DEVICE_MODE, mode.into());
+        if let Some(mode) = settings.number("mode") {
+            attributes.put_u32(device::MODE, mode);
         }
-        if let Some(filter) = filter {
-            attributes.put_u32(WGVIA_A_DEVICE_FILTER, filter.into());
+        if let Some(filter) = settings.number("filter") {
+            attributes.put_u32(device::FILTER, filter);
         }
-        let request = Message::new(WGVIA_CMD_DEVICE_SET, attributes);
-        let done = self.connection.call(self.id, request);
-        done.map_err(|e| e.about(name))?;
+        if let Some(multicast) = settings.number("multicast") {
+            attributes.put_u8(device::MULTICAST, multicast as u8);
+        }
+        let request = Message::new(command::DEVICE_SET, attributes);
+        self.0.call(request).map_err(|e| e.about(name))?;
         Ok(())
     }
 
+    /// Take the warnings that came with successes.
+    pub fn warnings(&mut self) -> Vec<String> {
+        self.0.warnings()
+    }
+
     fn device(&mut self, name: &str) -> Result<Device, Error> {
-        let request = Message::new(WGVIA_CMD_DEVICE_GET, named(name));
-        let messages = self.connection.call(self.id, request)?;
-        match messages.first() {
+        let request = Message::new(command::DEVICE_GET, named(name));
+        match self.0.call(request)?.first() {
             Some(message) => Ok(Device::parse(&message.attributes)?),
             None => Err(DecodeError::from("there is no device in it").into()),
         }
     }
 
     fn every_device(&mut self) -> Result<Vec<Device>, Error> {
-        let request = Message::new(WGVIA_CMD_DEVICE_GET, Attributes::new());
-        let messages = self.connection.dump(self.id, request)?;
+        let request = Message::new(command::DEVICE_GET, Attributes::new());
+        let messages = self.0.dump(request)?;
         let devices = messages.iter().map(|m| Device::parse(&m.attributes));
         Ok(devices.collect::<Result<_, _>>()?)
     }
@@ -143,18 +130,18 @@ impl Family {
     fn bindings(&mut self, ifindex: Option<u32>) -> Result<Vec<Binding>, Error> {
         let mut attributes = Attributes::new();
         if let Some(ifindex) = ifindex {
-            attributes.put_u32(WGVIA_A_BINDING_IFINDEX, ifindex);
+            attributes.put_u32(binding::IFINDEX, ifindex);
         }
-        let request = Message::new(WGVIA_CMD_BINDING_GET, attributes);
-        let messages = self.connection.dump(self.id, request)?;
+        let request = Message::new(command::BINDING_GET, attributes);
+        let messages = self.0.dump(request)?;
         let bindings = messages.iter().map(|m| Binding::parse(&m.attributes));
         Ok(bindings.collect::<Result<_, _>>()?)
     }
 }
 
-/// The attributes that say which device is meant.
+/// Return the attributes that say which device is meant.
 fn named(name: &str) -> Attributes {
     let mut attributes = Attributes::new();
-    attributes.put_str(WGVIA_A_DEVICE_IFNAME, name);
+    attributes.put_str(device::IFNAME, name);
     attributes
 }

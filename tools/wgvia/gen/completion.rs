@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The bash completion, from the definitions of the command line.
+//!
+//! Not with clap_complete, which knows no keywords.
+
+use crate::cli;
+use crate::keywords::{Grammar, SET};
+use clap::CommandFactory;
+
+const TEMPLATE: &str = include_str!("completion.bash");
+
+pub fn render() -> String {
+    let mut command = cli::Cli::command();
+    command.build();
+    let commands = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned());
+    let options = command.get_arguments().flat_map(|arg| {
+        let short = arg.get_short().map(|short| format!("-{short}"));
+        let long = arg.get_long().map(|long| format!("--{long}"));
+        short.into_iter().chain(long)
+    });
+    let keywords = case("set *", &names(&SET));
+    let values = SET.keywords().map(|keyword| {
+        let choices = keyword.choices.iter().map(|choice| choice.name.to_owned());
+        case(keyword.name, &words(choices))
+    });
+    TEMPLATE
+        .replace("@VALUES@", &values.collect::<Vec<_>>().join("\n"))
+        .replace("@KEYWORDS@", &keywords)
+        .replace("@OPTIONS@", &words(options))
+        .replace("@COMMANDS@", &words(commands))
+}
+
+fn names(grammar: &Grammar) -> String {
+    words(grammar.keywords().map(|keyword| keyword.name.to_owned()))
+}
+
+fn words(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn case(pattern: &str, words: &str) -> String {
+    let pattern = pattern.replace(" *", "\\ *");
+    format!("\t{pattern}) echo {words} ;;")
+}

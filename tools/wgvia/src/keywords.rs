@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Keywords with values, as ip(8) has them: `mode auto filter strict`.
+//!
+//! The tables decide what is read and what the help, the manual page and the
+//! completion say. The build script reads this file too: it must not refer to
+//! any other file of the crate.
+
+use std::fmt::{self, Display, Formatter};
+use wgvia_spec::{Entry, FILTER, MODE};
+
+/// A keyword that a value follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyword {
+    pub name: &'static str,
+    /// Name of the value.
+    pub value: &'static str,
+    pub help: &'static str,
+    /// Every word that the value may be; none if that is not a fixed set.
+    pub choices: &'static [Entry],
+}
+
+/// The keywords of a command, which may come in any order, each once.
+#[derive(Debug)]
+pub struct Grammar {
+    pub required: &'static [Keyword],
+    pub optional: &'static [Keyword],
+}
+
+pub static SET: Grammar = Grammar {
+    required: &[],
+    optional: &[
+        Keyword {
+            name: "mode",
+            value: "MODE",
+            help: MODE.doc,
+            choices: MODE.entries,
+        },
+        Keyword {
+            name: "filter",
+            value: "FILTER",
+            help: FILTER.doc,
+            choices: FILTER.entries,
+        },
+        Keyword {
+            name: "multicast",
+            value: "MULTICAST",
+            help: "Where packets to link-scope groups (224.0.0.0/24, ff02::/16) are sent.",
+            choices: &[
+                Entry {
+                    name: "off",
+                    number: 0,
+                    doc: "To one peer, as all others.",
+                },
+                Entry {
+                    name: "on",
+                    number: 1,
+                    doc: "To the peers of the device, a copy for each.",
+                },
+            ],
+        },
+    ],
+};
+
+impl Grammar {
+    pub fn keywords(&self) -> impl Iterator<Item = &'static Keyword> {
+        self.required.iter().chain(self.optional)
+    }
+
+    /// Read keywords and their values.
+    ///
+    /// Errors: a sentence, if a word is not a keyword, a keyword has no value or
+    /// one that is none of its choices, comes twice, or is required and missing.
+    pub fn read<'a>(&self, words: &'a [String]) -> Result<Values<'a>, String> {
+        let mut values = Values(Vec::new());
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let keyword = self
+                .keywords()
+                .find(|keyword| keyword.name == word)
+                .ok_or_else(|| format!("'{word}' is none of: {}", self.names()))?;
+            let value = words
+                .next()
+                .ok_or_else(|| format!("{word} needs a value: {}", keyword.values()))?;
+            if values.get(word).is_some() {
+                return Err(format!("{word} is given twice"));
+            }
+            if !keyword.choices.is_empty() && keyword.choice(value).is_none() {
+                return Err(format!("{word} is {}, not '{value}'", keyword.values()));
+            }
+            values.0.push((keyword, value));
+        }
+        for keyword in self.required {
+            if values.get(keyword.name).is_none() {
+                return Err(format!("{keyword} is missing"));
+            }
+        }
+        Ok(values)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.keywords().map(|keyword| keyword.name).collect();
+        names.join(", ")
+    }
+}
+
+/// `dev DEV [metric N]`
+impl Display for Grammar {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let required = self.required.iter().map(ToString::to_string);
+        let optional = self.optional.iter().map(|keyword| format!("[{keyword}]"));
+        f.write_str(&required.chain(optional).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl Keyword {
+    /// Return the choice that a word is.
+    pub fn choice(&self, word: &str) -> Option<&'static Entry> {
+        self.choices.iter().find(|choice| choice.name == word)
+    }
+
+    fn values(&self) -> String {
+        if self.choices.is_empty() {
+            return self.value.to_owned();
+        }
+        let names: Vec<&str> = self.choices.iter().map(|choice| choice.name).collect();
+        names.join("|")
+    }
+}
+
+/// `mode off|auto|on` or `dev DEV`
+impl Display for Keyword {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.values())
+    }
+}
+
+/// Keywords as they were given, with their values.
+#[derive(Debug)]
+pub struct Values<'a>(Vec<(&'static Keyword, &'a str)>);
+
+impl<'a> Values<'a> {
+    pub fn get(&self, keyword: &str) -> Option<&'a str> {
+        let found = self.0.iter().find(|(given, _)| given.name == keyword);
+        found.map(|(_, value)| *value)
+    }
+
+    /// Return the number of the choice that was given for a keyword.
+    pub fn number(&self, keyword: &str) -> Option<u32> {
+        let found = self.0.iter().find(|(given, _)| given.name == keyword);
+        let (keyword, value) = found?;
+        keyword.choice(value).map(|choice| choice.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn set(line: &str) -> Result<[Option<u32>; 3], String> {
+        let words = words(line);
+        let values = SET.read(&words)?;
+        Ok(["mode", "filter", "multicast"].map(|keyword| values.number(keyword)))
+    }
+
+    #[test]
+    fn any_order_each_once() {
+        assert_eq!(set("mode off"), Ok([Some(0), None, None]));
+        assert_eq!(set("filter loose"), Ok([None, Some(2), None]));
+        let all = Ok([Some(1), Some(1), Some(1)]);
+        assert_eq!(set("mode auto filter strict multicast on"), all);
+        assert_eq!(set("multicast on filter strict mode auto"), all);
+        assert_eq!(set("filter strict multicast on mode auto"), all);
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        for (line, error) in [
+            ("mode", "mode needs a value: off|auto|on"),
+            ("mode device", "mode is off|auto|on, not 'device'"),
+            ("mode on mode on", "mode is given twice"),
+            ("mode on filter none mode off", "mode is given twice"),
+            ("multicast yes", "multicast is off|on, not 'yes'"),
+            ("auto", "'auto' is none of: mode, filter, multicast"),
+            ("mode on auto", "'auto' is none of: mode, filter, multicast"),
+        ] {
+            assert_eq!(set(line), Err(error.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn usage() {
+        assert_eq!(
+            SET.to_string(),
+            "[mode off|auto|on] [filter device|strict|loose|none] [multicast off|on]"
+        );
+    }
+}
