@@ -58,7 +58,7 @@ impl Attributes {
         self.put(kind, [value.as_bytes(), b"\0"].concat());
     }
 
-    fn put(&mut self, kind: u16, value: Vec<u8>) {
+    pub fn put(&mut self, kind: u16, value: Vec<u8>) {
         self.0.push(Attribute { kind, value });
     }
 

@@ -15,8 +15,8 @@ use wgvia_spec::COUNTERS;
 /// A nexthop of a route on a WireGuard device may name the peer that it leads
 /// to by the peer's public key (via-wgpeer). wgvia sets for each device what else
 /// chooses the peer of a packet (its mode) and how the source address of a packet
-/// from a peer is checked (its filter), and shows what the packets of each device
-/// met.
+/// from a peer is checked (its filter), shows what the packets of each device met,
+/// and adds link-local addresses that are derived from keys.
 #[derive(Debug, Parser)]
 #[command(
     name = "wgvia",
@@ -28,7 +28,7 @@ use wgvia_spec::COUNTERS;
     after_long_help = notes()
 )]
 pub struct Cli {
-    /// Print JSON: an array with one object for each device.
+    /// Print JSON: an array with one object for each device or address.
     #[arg(short, long, global = true)]
     pub json: bool,
     #[command(subcommand)]
@@ -64,6 +64,29 @@ pub enum Command {
         #[arg(value_name = "DEV", value_parser = device_name)]
         device: Option<String>,
     },
+    /// Print the link-local address that is derived from a key.
+    ///
+    /// DEV stands for the device's own public key. The address is fe80::/64 and the
+    /// first 8 bytes of the key's SipHash-2-4 of 128 bits, as cunicu has it. The kernel
+    /// module is not needed.
+    #[command(verbatim_doc_comment, override_usage = usage("addr"))]
+    Addr {
+        /// Public key, as wg(8) prints it, or name of a WireGuard device.
+        #[arg(value_name = "KEY|DEV")]
+        of: String,
+    },
+    /// Give a device and its peers the addresses that are derived from their keys.
+    ///
+    /// The device's own link-local address is added to the device, and each peer's, as
+    /// a /128, to the peer's AllowedIPs. Nothing else changes, and after an error
+    /// nothing has changed. Run it again when peers were added. The kernel module is
+    /// not needed.
+    #[command(verbatim_doc_comment, override_usage = usage("linklocal"))]
+    Linklocal {
+        /// Name of the WireGuard device.
+        #[arg(value_name = "DEV", value_parser = device_name)]
+        device: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +117,16 @@ static FORMS: &[Form] = &[
         start: "wgvia [-j] show [DEV]",
         grammar: None,
     },
+    Form {
+        command: "addr",
+        start: "wgvia [-j] addr KEY|DEV",
+        grammar: None,
+    },
+    Form {
+        command: "linklocal",
+        start: "wgvia linklocal DEV",
+        grammar: None,
+    },
 ];
 
 /// Return the forms of a command; the first has every keyword of the command.
@@ -118,9 +151,10 @@ pub const EXAMPLES: &[(&str, &str)] = &[
          accept packets from these addresses from that peer only.",
     ),
     (
-        "wgvia set wg0 mode on filter loose multicast on",
+        "wgvia set wg0 mode on filter loose multicast on\n\
+         wgvia linklocal wg0",
         "Make wg0 ready for a routing daemon that finds its neighbours by\n\
-         multicast.",
+         multicast and routes by their link-local addresses.",
     ),
     ("wgvia show wg0", "Show what the packets of wg0 met."),
     (
@@ -135,8 +169,8 @@ pub const EXIT_STATUS: &str = "\
 2 if the command line is wrong.";
 
 pub const PRIVILEGES: &str = "\
-Every command needs CAP_NET_ADMIN in the user namespace that owns the network
-namespace of the device, as wg(8) does.";
+Every command but addr KEY needs CAP_NET_ADMIN in the user namespace that owns
+the network namespace of the device, as wg(8) does.";
 
 pub const SEE_ALSO: &[&str] = &["ip-route(8)", "ip-nexthop(8)", "wg(8)", "wg-quick(8)"];
 
@@ -250,6 +284,8 @@ mod tests {
             "set a-name-too-long-for-a-device mode on",
             "show wg0 wg1",
             "show --frobnicate",
+            "addr",
+            "linklocal",
         ] {
             assert!(read(line).is_none(), "{line}");
         }

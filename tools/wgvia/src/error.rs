@@ -23,6 +23,8 @@ pub enum Error {
         /// The device that the request named.
         device: Option<String>,
     },
+    /// The configuration of a device does not allow what was asked for.
+    Configuration { device: String, text: String },
     /// A reply does not follow the spec.
     Malformed(DecodeError),
     /// Standard output did not take what was written.
@@ -34,6 +36,16 @@ impl Error {
     pub fn about(mut self, name: &str) -> Self {
         if let Self::Refused { device, .. } = &mut self {
             *device = Some(name.to_owned());
+        }
+        self
+    }
+
+    /// Say in words that the kernel answered with a number alone.
+    pub fn or_text(mut self, number: i32, words: &str) -> Self {
+        if let Self::Refused { errno, text, .. } = &mut self {
+            if *errno == number && text.is_none() {
+                *text = Some(words.to_owned());
+            }
         }
         self
     }
@@ -78,6 +90,7 @@ impl Display for Error {
                     _ => Ok(()),
                 }
             }
+            Self::Configuration { device, text } => write!(f, "{device}: {text}"),
             Self::Malformed(error) => write!(
                 f,
                 "the kernel's reply is not understood ({error}): \
@@ -118,6 +131,7 @@ mod tests {
             "wg7: no such device (list WireGuard devices with: ip link show type wireguard)"
         );
         let error = refused(libc::ERANGE, Some("integer out of range"));
+        let error = error.or_text(libc::ERANGE, "too much");
         assert_eq!(error.to_string(), "integer out of range");
     }
 
@@ -130,5 +144,7 @@ mod tests {
         );
         let error = refused(libc::EEXIST, None);
         assert_eq!(error.to_string(), "file exists");
+        let error = error.or_text(libc::EEXIST, "the route exists");
+        assert_eq!(error.to_string(), "the route exists");
     }
 }

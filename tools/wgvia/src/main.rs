@@ -11,19 +11,25 @@ mod error;
 mod genl;
 mod key;
 mod keywords;
+mod linklocal;
 mod netlink;
+mod rtnetlink;
 mod show;
 mod wgvia;
+mod wireguard;
 
 use clap::Parser;
 use cli::{Cli, Command};
 use error::Error;
+use key::Key;
 use keywords::SET;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::net::Ipv6Addr;
 use std::process::ExitCode;
 use wgvia::Wgvia;
+use wireguard::Wireguard;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -61,8 +67,37 @@ fn run(cli: Cli) -> Result<(), Error> {
             let mut wgvia = Wgvia::open()?;
             let devices = wgvia.devices(device.as_deref())?;
             warn(wgvia.warnings(), device.as_deref());
-            print(json, &devices)
+            print(json, &devices, "\n")
         }
+        Command::Addr { of } => {
+            let key = match of.parse() {
+                Ok(key) => key,
+                Err(_) if of.len() <= 15 => {
+                    linklocal::own_key(&of, &Wireguard::open()?.device(&of)?)?
+                }
+                Err(error) => return Err(Error::Usage(error)),
+            };
+            let address = linklocal::address(&key);
+            print(json, &[Address { key, address }], "")
+        }
+        Command::Linklocal { device } => {
+            let mut wireguard = Wireguard::open()?;
+            linklocal::apply(&mut wireguard, &device)?;
+            warn(wireguard.warnings(), Some(&device));
+            Ok(())
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Address {
+    key: Key,
+    address: Ipv6Addr,
+}
+
+impl Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.address)
     }
 }
 
@@ -73,13 +108,13 @@ fn warn(warnings: Vec<String>, device: Option<&str>) {
     }
 }
 
-fn print<T: Display + Serialize>(json: bool, items: &[T]) -> Result<(), Error> {
+fn print<T: Display + Serialize>(json: bool, items: &[T], between: &str) -> Result<(), Error> {
     let text = if json {
         let json = serde_json::to_string(items);
         json.map_err(|error| Error::Output(error.into()))? + "\n"
     } else {
         let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-        items.join("\n")
+        items.join(between)
     };
     match io::stdout().write_all(text.as_bytes()) {
         // A reader that has seen enough, such as head, is no failure.
