@@ -5,10 +5,17 @@ _wgvia_devices()
 	ip -br link show type wireguard 2>/dev/null | cut -d' ' -f1
 }
 
-# _wgvia_values KEYWORD: the values of a keyword
+# _wgvia_values KEYWORD WORD...: the values of a keyword after these words
 _wgvia_values()
 {
-	case $1 in
+	local keyword=$1 dev
+	shift
+	case $keyword in
+	dev) _wgvia_devices ;;
+	via-wgpeer)
+		dev=$(printf '%s\n' "$@" | grep -xA1 dev | tail -n1)
+		wg show "${dev:-all}" peers 2>/dev/null | grep -o '[^[:space:]]*$'
+		;;
 @VALUES@
 	esac
 }
@@ -33,11 +40,13 @@ _wgvia()
 	else
 		case ${#words[@]},${words[*]} in
 		0,*) candidates="@COMMANDS@" ;;
+		1,route) candidates="@ACTIONS@" ;;
 		1,*) candidates=$(_wgvia_devices) ;;
-		*,set*)
+		2,route\ [!s]*) ;; # a prefix
+		*,set* | *,route*)
 			for keyword in $(_wgvia_keywords "${words[@]}"); do
 				if [[ $keyword == "${words[-1]}" ]]; then
-					candidates=$(_wgvia_values "$keyword")
+					candidates=$(_wgvia_values "$keyword" "${words[@]}")
 					break
 				fi
 				[[ " ${words[*]} " == *" $keyword "* ]] || candidates+=" $keyword"

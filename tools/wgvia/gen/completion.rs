@@ -4,9 +4,9 @@
 //!
 //! Not with clap_complete, which knows no keywords.
 
-use crate::cli;
-use crate::keywords::{Grammar, SET};
-use clap::CommandFactory;
+use crate::cli::{self, Action};
+use crate::keywords::{Grammar, ROUTE, ROUTE_SHOW, SET};
+use clap::{CommandFactory, ValueEnum};
 
 const TEMPLATE: &str = include_str!("completion.bash");
 
@@ -21,16 +21,25 @@ pub fn render() -> String {
         let long = arg.get_long().map(|long| format!("--{long}"));
         short.into_iter().chain(long)
     });
-    let keywords = case("set *", &names(&SET));
+    let actions = Action::value_variants().iter();
+    let actions =
+        actions.filter_map(|action| Some(action.to_possible_value()?.get_name().to_owned()));
+    let show = words(ROUTE_SHOW.keywords().map(|keyword| keyword.name.to_owned()));
+    let keywords = [
+        case("set *", &names(&SET)),
+        case("\"route show \"*", &show),
+        case("route *", &names(&ROUTE)),
+    ];
     let values = SET.keywords().map(|keyword| {
         let choices = keyword.choices.iter().map(|choice| choice.name.to_owned());
         case(keyword.name, &words(choices))
     });
     TEMPLATE
         .replace("@VALUES@", &values.collect::<Vec<_>>().join("\n"))
-        .replace("@KEYWORDS@", &keywords)
+        .replace("@KEYWORDS@", &keywords.join("\n"))
         .replace("@OPTIONS@", &words(options))
         .replace("@COMMANDS@", &words(commands))
+        .replace("@ACTIONS@", &words(actions))
 }
 
 fn names(grammar: &Grammar) -> String {

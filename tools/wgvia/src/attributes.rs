@@ -3,7 +3,8 @@
 //! The netlink attributes of a message, read and written by type.
 
 use netlink_packet_core::{
-    parse_string, parse_u32, parse_u64, parse_u8, DecodeError, Emitable, Nla, NlasIterator,
+    parse_string, parse_u16, parse_u32, parse_u64, parse_u8, DecodeError, Emitable, Nla,
+    NlasIterator, NLA_F_NESTED,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,10 @@ impl Attributes {
         self.put(kind, vec![value]);
     }
 
+    pub fn put_u16(&mut self, kind: u16, value: u16) {
+        self.put(kind, value.to_ne_bytes().to_vec());
+    }
+
     pub fn put_u32(&mut self, kind: u16, value: u32) {
         self.put(kind, value.to_ne_bytes().to_vec());
     }
@@ -56,6 +61,12 @@ impl Attributes {
     /// Add a string with the NUL that ends it.
     pub fn put_str(&mut self, kind: u16, value: &str) {
         self.put(kind, [value.as_bytes(), b"\0"].concat());
+    }
+
+    pub fn put_nest(&mut self, kind: u16, nest: &Self) {
+        let mut value = vec![0; nest.buffer_len()];
+        nest.emit(&mut value);
+        self.put(kind | NLA_F_NESTED, value);
     }
 
     pub fn put(&mut self, kind: u16, value: Vec<u8>) {
@@ -69,6 +80,10 @@ impl Attributes {
 
     pub fn bool(&self, kind: u16) -> Result<bool, DecodeError> {
         self.typed(kind, parse_u8).map(|value| value != 0)
+    }
+
+    pub fn u16(&self, kind: u16) -> Result<u16, DecodeError> {
+        self.typed(kind, parse_u16)
     }
 
     pub fn u32(&self, kind: u16) -> Result<u32, DecodeError> {

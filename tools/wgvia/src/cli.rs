@@ -5,8 +5,8 @@
 //! The build script reads this file too, and makes the manual page and the
 //! completion from it: of the crate it may refer to keywords.rs alone.
 
-use crate::keywords::{Grammar, SET};
-use clap::{Args, Parser, Subcommand};
+use crate::keywords::{Grammar, ROUTE, ROUTE_SHOW, SET};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::{self, Display, Formatter};
 use wgvia_spec::COUNTERS;
 
@@ -16,7 +16,7 @@ use wgvia_spec::COUNTERS;
 /// to by the peer's public key (via-wgpeer). wgvia sets for each device what else
 /// chooses the peer of a packet (its mode) and how the source address of a packet
 /// from a peer is checked (its filter), shows what the packets of each device met,
-/// and adds link-local addresses that are derived from keys.
+/// and adds the link-local addresses and the routes that ip(8) and wg(8) do not.
 #[derive(Debug, Parser)]
 #[command(
     name = "wgvia",
@@ -28,7 +28,7 @@ use wgvia_spec::COUNTERS;
     after_long_help = notes()
 )]
 pub struct Cli {
-    /// Print JSON: an array with one object for each device or address.
+    /// Print JSON: an array with one object for each device, address or route.
     #[arg(short, long, global = true)]
     pub json: bool,
     #[command(subcommand)]
@@ -87,6 +87,18 @@ pub enum Command {
         #[arg(value_name = "DEV", value_parser = device_name)]
         device: String,
     },
+    /// Change or show routes whose nexthop names a peer.
+    ///
+    /// For systems whose ip(8) does not know via-wgpeer; add, replace, append and del
+    /// are as in ip-route(8). del deletes a route that has all that is given; a table
+    /// that is not given is the main one. Routes of every table are shown, unless one
+    /// is given.
+    #[command(
+        verbatim_doc_comment,
+        override_usage = usage("route"),
+        after_long_help = keywords("route")
+    )]
+    Route(Route),
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +109,29 @@ pub struct Set {
     /// Settings, each a keyword and its value.
     #[arg(value_name = "SETTING", required = true)]
     pub words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Route {
+    /// What is to be done; show if left out.
+    pub action: Option<Action>,
+    /// The route, or which routes to show.
+    #[arg(value_name = "ROUTE")]
+    pub words: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Action {
+    /// Add a route.
+    Add,
+    /// Change the route, or add it if there is none.
+    Replace,
+    /// Add a route beside others for the prefix.
+    Append,
+    /// Delete a route.
+    Del,
+    /// Show routes.
+    Show,
 }
 
 /// A form of a command, and the keywords that end it.
@@ -127,6 +162,16 @@ static FORMS: &[Form] = &[
         start: "wgvia linklocal DEV",
         grammar: None,
     },
+    Form {
+        command: "route",
+        start: "wgvia route add|replace|append|del PREFIX",
+        grammar: Some(&ROUTE),
+    },
+    Form {
+        command: "route",
+        start: "wgvia [-j] route [show]",
+        grammar: Some(&ROUTE_SHOW),
+    },
 ];
 
 /// Return the forms of a command; the first has every keyword of the command.
@@ -146,9 +191,11 @@ impl Display for Form {
 
 pub const EXAMPLES: &[(&str, &str)] = &[
     (
-        "ip route add 10.1.0.0/16 dev wg0 via-wgpeer KEY",
+        "ip route add 10.1.0.0/16 dev wg0 via-wgpeer KEY\n\
+         wgvia route add 10.1.0.0/16 dev wg0 via-wgpeer KEY",
         "Send 10.1.0.0/16 to the peer of wg0 that has the public key KEY, and\n\
-         accept packets from these addresses from that peer only.",
+         accept packets from these addresses from that peer only. Both do the\n\
+         same; a distribution's ip(8) does not know via-wgpeer.",
     ),
     (
         "wgvia set wg0 mode on filter loose multicast on\n\
@@ -169,8 +216,8 @@ pub const EXIT_STATUS: &str = "\
 2 if the command line is wrong.";
 
 pub const PRIVILEGES: &str = "\
-Every command but addr KEY needs CAP_NET_ADMIN in the user namespace that owns
-the network namespace of the device, as wg(8) does.";
+All but addr KEY and route show need CAP_NET_ADMIN in the user namespace that
+owns the network namespace of the device, as wg(8) does.";
 
 pub const SEE_ALSO: &[&str] = &["ip-route(8)", "ip-nexthop(8)", "wg(8)", "wg-quick(8)"];
 
@@ -272,6 +319,13 @@ mod tests {
             Command::Set(set) => assert_eq!(set.words.join(" "), "mode on filter none"),
             other => panic!("{other:?}"),
         }
+        match read("route add ::/0 dev wg0").unwrap().command {
+            Command::Route(route) => {
+                assert_eq!(route.action, Some(Action::Add));
+                assert_eq!(route.words.join(" "), "::/0 dev wg0");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -286,6 +340,7 @@ mod tests {
             "show --frobnicate",
             "addr",
             "linklocal",
+            "route change ::/0",
         ] {
             assert!(read(line).is_none(), "{line}");
         }

@@ -62,6 +62,49 @@ pub static SET: Grammar = Grammar {
     ],
 };
 
+const DEV: Keyword = Keyword {
+    name: "dev",
+    value: "DEV",
+    help: "WireGuard device of the nexthop.",
+    choices: &[],
+};
+const VIA_WGPEER: Keyword = Keyword {
+    name: "via-wgpeer",
+    value: "KEY",
+    help: "Public key of the peer, as wg(8) prints it.",
+    choices: &[],
+};
+const TABLE: Keyword = Keyword {
+    name: "table",
+    value: "N",
+    help: "Number of the routing table.",
+    choices: &[],
+};
+
+pub static ROUTE: Grammar = Grammar {
+    required: &[DEV, VIA_WGPEER],
+    optional: &[
+        TABLE,
+        Keyword {
+            name: "metric",
+            value: "N",
+            help: "Metric of the route; the lowest of a prefix is used.",
+            choices: &[],
+        },
+        Keyword {
+            name: "src",
+            value: "ADDR",
+            help: "Source address that the host prefers when it sends by the route.",
+            choices: &[],
+        },
+    ],
+};
+
+pub static ROUTE_SHOW: Grammar = Grammar {
+    required: &[],
+    optional: &[DEV, VIA_WGPEER, TABLE],
+};
+
 impl Grammar {
     pub fn keywords(&self) -> impl Iterator<Item = &'static Keyword> {
         self.required.iter().chain(self.optional)
@@ -193,10 +236,26 @@ mod tests {
     }
 
     #[test]
+    fn required_keywords() {
+        let line = words("via-wgpeer K table 7 dev wg0");
+        let values = ROUTE.read(&line).unwrap();
+        assert_eq!(values.get("dev"), Some("wg0"));
+        assert_eq!(values.get("via-wgpeer"), Some("K"));
+        assert_eq!(values.get("table"), Some("7"));
+        assert_eq!(values.get("metric"), None);
+        let error = ROUTE.read(&words("dev wg0")).unwrap_err();
+        assert_eq!(error, "via-wgpeer KEY is missing");
+    }
+
+    #[test]
     fn usage() {
         assert_eq!(
             SET.to_string(),
             "[mode off|auto|on] [filter device|strict|loose|none] [multicast off|on]"
+        );
+        assert_eq!(
+            ROUTE.to_string(),
+            "dev DEV via-wgpeer KEY [table N] [metric N] [src ADDR]"
         );
     }
 }

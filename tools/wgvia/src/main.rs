@@ -13,16 +13,20 @@ mod key;
 mod keywords;
 mod linklocal;
 mod netlink;
+mod prefix;
+mod route;
 mod rtnetlink;
 mod show;
 mod wgvia;
 mod wireguard;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{Action, Cli, Command};
 use error::Error;
 use key::Key;
 use keywords::SET;
+use route::{Route, Selector};
+use rtnetlink::Rtnetlink;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -86,6 +90,24 @@ fn run(cli: Cli) -> Result<(), Error> {
             warn(wireguard.warnings(), Some(&device));
             Ok(())
         }
+        Command::Route(route) => match route.action.unwrap_or(Action::Show) {
+            Action::Show => {
+                let selector = Selector::read(&route.words)?;
+                let encap_type = Wgvia::open()?.encap_type();
+                let mut rtnetlink = Rtnetlink::open()?;
+                let routes = selector.routes(&mut rtnetlink, encap_type)?;
+                warn(rtnetlink.warnings(), None);
+                print(json, &routes, "")
+            }
+            action => {
+                let route = Route::read(&route.words)?;
+                let encap_type = Wgvia::open()?.encap_type();
+                let mut rtnetlink = Rtnetlink::open()?;
+                route.change(&mut rtnetlink, action, encap_type)?;
+                warn(rtnetlink.warnings(), None);
+                Ok(())
+            }
+        },
     }
 }
 

@@ -1,26 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! rtnetlink: addresses.
+//! rtnetlink: addresses and routes.
+//!
+//! Not with netlink-packet-route: it reads RTA_ENCAP by the encapsulation's
+//! type, so it could not read keys under a type that is another's.
 
 use crate::attributes::Attributes;
 use crate::error::Error;
 use crate::netlink::Connection;
-use libc::{AF_INET6, EEXIST, IFA_ADDRESS, IFA_LOCAL, RTM_DELADDR, RTM_NEWADDR};
+use libc::{
+    AF_INET6, AF_UNSPEC, EEXIST, IFA_ADDRESS, IFA_LOCAL, RTM_DELADDR, RTM_GETROUTE, RTM_NEWADDR,
+    RTM_NEWROUTE,
+};
 use netlink_packet_core::{
     DecodeError, Emitable, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable, NLM_F_CREATE,
     NLM_F_EXCL,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use std::net::Ipv6Addr;
 
 /// Length of struct ifaddrmsg.
 const IFADDRMSG_LEN: usize = 8;
-/// A message about an address.
+/// Length of struct rtmsg.
+pub const RTMSG_LEN: usize = 12;
+
+/// A message about an address or a route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// RTM_NEWADDR and so on.
+    /// RTM_NEWROUTE and so on.
     pub kind: u16,
-    /// struct ifaddrmsg.
+    /// struct ifaddrmsg or struct rtmsg.
     pub header: Vec<u8>,
     pub attributes: Attributes,
 }
@@ -47,6 +57,7 @@ impl NetlinkDeserializable for Message {
     fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
         let length = match header.message_type {
             RTM_NEWADDR => IFADDRMSG_LEN,
+            RTM_NEWROUTE => RTMSG_LEN,
             kind => return Err(format!("message of type {kind}").into()),
         };
         let (fixed, attributes) = payload
@@ -90,6 +101,31 @@ impl Rtnetlink {
         let request = ifaddr(RTM_DELADDR, ifindex, address, prefix);
         self.0.call(request, 0).map(drop)
     }
+
+    /// Send a request that changes routes.
+    pub fn change(&mut self, request: Message, flags: u16) -> Result<(), Error> {
+        self.0.call(request, flags).map(drop)
+    }
+
+    /// Get the routes of all tables, IPv4 and IPv6, of which `keep` makes something.
+    pub fn routes<T>(
+        &mut self,
+        keep: impl Fn(Message) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Vec<T>, Error> {
+        let mut header = vec![0; RTMSG_LEN];
+        header[0] = AF_UNSPEC as u8;
+        let request = Message {
+            kind: RTM_GETROUTE,
+            header,
+            attributes: Attributes::new(),
+        };
+        self.0.dump(request, keep)
+    }
+
+    /// Take the warnings that came with successes.
+    pub fn warnings(&mut self) -> Vec<String> {
+        self.0.warnings()
+    }
 }
 
 fn ifaddr(kind: u16, ifindex: u32, address: Ipv6Addr, prefix: u8) -> Message {
@@ -102,5 +138,26 @@ fn ifaddr(kind: u16, ifindex: u32, address: Ipv6Addr, prefix: u8) -> Message {
         kind,
         header,
         attributes,
+    }
+}
+
+/// Return the index of the device of this name.
+pub fn ifindex(name: &str) -> Result<u32, Error> {
+    if_nametoindex(name).map_err(|errno| {
+        let error = Error::Refused {
+            errno: errno as i32,
+            text: None,
+            device: None,
+        };
+        error.or_text(libc::ENODEV, "no such device").about(name)
+    })
+}
+
+/// Return the name of a device; its number, if it is gone by now.
+pub fn ifname(ifindex: u32) -> String {
+    match if_indextoname(ifindex) {
+        // nix takes the failure for a success without a name.
+        Ok(name) if !name.is_empty() => name.to_string_lossy().into_owned(),
+        _ => format!("if{ifindex}"),
     }
 }

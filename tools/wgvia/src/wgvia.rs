@@ -13,6 +13,9 @@ use netlink_packet_generic::{GenlFamily, GenlHeader};
 use std::collections::BTreeMap;
 use wgvia_spec::{binding, command, device, FAMILY};
 
+/// LWTUNNEL_ENCAP_WGPEER of the patched kernel's linux/lwtunnel.h.
+const LWTUNNEL_ENCAP_WGPEER: u16 = 64;
+
 /// A request or a reply of the family.
 #[derive(Clone, Debug)]
 struct Message {
@@ -105,6 +108,13 @@ impl Wgvia {
         let request = Message::new(command::DEVICE_SET, attributes);
         self.0.call(request).map_err(|e| e.about(name))?;
         Ok(())
+    }
+
+    /// Return the type that a keyed nexthop has in RTA_ENCAP_TYPE.
+    ///
+    /// The module decides it, so that there is one is asked for by [`Self::open`].
+    pub fn encap_type(&self) -> u16 {
+        LWTUNNEL_ENCAP_WGPEER
     }
 
     /// Take the warnings that came with successes.
