@@ -189,7 +189,17 @@ impl<'p> Query<'_, 'p> {
         // SAFETY: The table is valid under RCU; what it finds is found under RCU.
         let bound = unsafe {
             match lookup4(table, addr, self.dev.ifindex()) {
-                // Another type on the device itself, as AnyIP has it: what it has is the host's.
+                // An address of the device itself. The other address of the /31 has the same shorter
+                // prefixes.
+                Ok(host) if host.prefixlen == 32 && !is_unicast4(&host) => {
+                    let other = Ipv4Addr::from_bits(addr.to_bits() ^ 1);
+                    match lookup4(table, other, self.dev.ifindex()) {
+                        Ok(bound) => Some(longest_of4(&bound)),
+                        Err(longest) => longest,
+                    }
+                    .filter(|longest| longest.len < 32)
+                }
+                // A shorter prefix of another type on the device, as AnyIP has it, is the host's.
                 Ok(bound) => Some(longest_of4(&bound)),
                 Err(longest) => longest,
             }
@@ -334,6 +344,10 @@ unsafe fn lookup4<'p>(
     }
 }
 
+fn is_unicast4(result: &bindings::fib_result) -> bool {
+    u32::from(result.type_) == bindings::RTN_UNICAST
+}
+
 /// # Safety
 ///
 /// `result` was found under RCU, which goes on for `'p`.
@@ -342,7 +356,7 @@ unsafe fn longest_of4<'p>(result: &bindings::fib_result) -> Longest<'p> {
     let route = unsafe { Route::from_fib_info(result.fi) };
     Longest {
         len: result.prefixlen,
-        route: (u32::from(result.type_) == bindings::RTN_UNICAST).then_some(route),
+        route: is_unicast4(result).then_some(route),
     }
 }
 
