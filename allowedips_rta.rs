@@ -23,6 +23,10 @@
 
 use crate::{
     net::{
+        addr::{
+            can_be_replied_to,
+            is_link_local, //
+        },
         fib,
         fib_table::{
             Longest,
@@ -215,16 +219,6 @@ fn select_for_group(
     })
 }
 
-/// Tell whether a reply could go to this address.
-fn can_be_replied_to(addr: IpAddr) -> bool {
-    let limited_broadcast = matches!(addr, IpAddr::V4(addr) if addr.is_broadcast());
-    !(addr.is_unspecified() || addr.is_loopback() || addr.is_multicast() || limited_broadcast)
-}
-
-fn is_link_local(addr: IpAddr) -> bool {
-    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
-}
-
 /// Check the inner source of a packet against the peer that sent it.
 fn check(
     via: ArcBorrow<'_, Via>,
@@ -253,13 +247,19 @@ fn check(
         allowed: OnceCell::new(),
     };
     let mut routed = Routed::default();
-    let visited = source.visit(Through::Device, |longest| routed.add(&source, &longest));
-    if visited.stale {
-        via.refresh_tables(packet.path());
-    }
-    if visited.overflow {
-        return Verdict::Drop(Counter::RxDropTables);
-    }
+    let own = if on && filter == Filter::Strict && !is_link_local(source.addr) {
+        // The route of a reply is all that counts.
+        source.query(Through::Any).is_own()
+    } else {
+        let visited = source.visit(Through::Device, |longest| routed.add(&source, &longest));
+        if visited.stale {
+            via.refresh_tables(packet.path());
+        }
+        if visited.overflow {
+            return Verdict::Drop(Counter::RxDropTables);
+        }
+        visited.own
+    };
     if !on {
         if !routed.is_keyed {
             return Verdict::Pass;
@@ -271,7 +271,7 @@ fn check(
             return Verdict::Drop(Counter::RxDropSource);
         }
     }
-    if visited.own {
+    if own {
         return Verdict::Drop(Counter::RxDropOwn);
     }
     match source.accepted(filter, &routed) {
@@ -343,14 +343,17 @@ struct Source<'a, 'p> {
 impl<'p> Source<'_, 'p> {
     /// Call `visit` with the longest prefix for the source in each table.
     fn visit(&self, through: Through, visit: impl FnMut(Longest<'p>)) -> Visited {
-        let query = Query {
+        self.query(through).visit(self.via.tables(), visit)
+    }
+
+    fn query(&self, through: Through) -> Query<'_, 'p> {
+        Query {
             dev: self.wg.netdev(),
             addr: self.addr,
             from: self.packet.destination(),
             through,
             path: self.packet.path(),
-        };
-        query.visit(self.via.tables(), visit)
+        }
     }
 
     fn allowed(&self) -> Option<&AllowedIp<'p>> {
@@ -466,57 +469,5 @@ impl<'p> Source<'_, 'p> {
                     .is_some_and(|route| route.nexthops_on(self.wg.netdev()).next().is_some());
         });
         here
-    }
-}
-
-#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
-#[allow(unsafe_code)] // What the macro makes of it.
-#[kernel::prelude::kunit_tests(wgvia_rule)]
-mod tests {
-    use super::*;
-
-    fn can(addr: &str) -> bool {
-        // No address is misspelt: such a one would be neither.
-        addr.parse().map(can_be_replied_to) == Ok(true)
-    }
-
-    fn can_not(addr: &str) -> bool {
-        addr.parse().map(can_be_replied_to) == Ok(false)
-    }
-
-    #[test]
-    fn replies_to_ipv4() {
-        assert!(can_not("0.0.0.0"));
-        assert!(can("0.0.0.1"));
-        assert!(can("10.0.0.1"));
-        assert!(can("126.255.255.255"));
-        assert!(can_not("127.0.0.0"));
-        assert!(can_not("127.0.0.1"));
-        assert!(can_not("127.255.255.255"));
-        assert!(can("128.0.0.0"));
-        assert!(can("169.254.0.1"));
-        assert!(can("192.168.1.255"));
-        assert!(can("223.255.255.255"));
-        assert!(can_not("224.0.0.0"));
-        assert!(can_not("224.0.0.1"));
-        assert!(can_not("239.255.255.255"));
-        assert!(can("240.0.0.0"));
-        assert!(can("255.255.255.254"));
-        assert!(can_not("255.255.255.255"));
-    }
-
-    #[test]
-    fn replies_to_ipv6() {
-        assert!(can_not("::"));
-        assert!(can_not("::1"));
-        assert!(can("::2"));
-        assert!(can("2001:db8::1"));
-        assert!(can("fd00::1"));
-        assert!(can("fe80::1"));
-        assert!(can("feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
-        assert!(can_not("ff00::"));
-        assert!(can_not("ff02::1"));
-        assert!(can_not("ff0e::1"));
-        assert!(can_not("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
     }
 }

@@ -34,6 +34,17 @@ pub(super) fn to_in6(addr: Ipv6Addr) -> bindings::in6_addr {
     }
 }
 
+/// Tell whether a reply could go to this address.
+pub(crate) fn can_be_replied_to(addr: IpAddr) -> bool {
+    let limited_broadcast = matches!(addr, IpAddr::V4(addr) if addr.is_broadcast());
+    !(addr.is_unspecified() || addr.is_loopback() || addr.is_multicast() || limited_broadcast)
+}
+
+/// Tell whether it is an IPv6 address of link scope (fe80::/10), which other links may have too.
+pub(crate) fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
+}
+
 #[cfg(CONFIG_WGVIA_KUNIT_TEST)]
 #[kernel::prelude::kunit_tests(wgvia_addr)]
 mod tests {
@@ -61,5 +72,50 @@ mod tests {
     fn mapped_addresses_stay() {
         let addr = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
         assert_eq!(from_in6(to_in6(addr)), IpAddr::V6(addr));
+    }
+
+    fn can(addr: &str) -> bool {
+        // No address is misspelt: such a one would be neither.
+        addr.parse().map(can_be_replied_to) == Ok(true)
+    }
+
+    fn can_not(addr: &str) -> bool {
+        addr.parse().map(can_be_replied_to) == Ok(false)
+    }
+
+    #[test]
+    fn replies_to_ipv4() {
+        assert!(can_not("0.0.0.0"));
+        assert!(can("0.0.0.1"));
+        assert!(can("10.0.0.1"));
+        assert!(can("126.255.255.255"));
+        assert!(can_not("127.0.0.0"));
+        assert!(can_not("127.0.0.1"));
+        assert!(can_not("127.255.255.255"));
+        assert!(can("128.0.0.0"));
+        assert!(can("169.254.0.1"));
+        assert!(can("192.168.1.255"));
+        assert!(can("223.255.255.255"));
+        assert!(can_not("224.0.0.0"));
+        assert!(can_not("224.0.0.1"));
+        assert!(can_not("239.255.255.255"));
+        assert!(can("240.0.0.0"));
+        assert!(can("255.255.255.254"));
+        assert!(can_not("255.255.255.255"));
+    }
+
+    #[test]
+    fn replies_to_ipv6() {
+        assert!(can_not("::"));
+        assert!(can_not("::1"));
+        assert!(can("::2"));
+        assert!(can("2001:db8::1"));
+        assert!(can("fd00::1"));
+        assert!(can("fe80::1"));
+        assert!(can("feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
+        assert!(can_not("ff00::"));
+        assert!(can_not("ff02::1"));
+        assert!(can_not("ff0e::1"));
+        assert!(can_not("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
     }
 }

@@ -82,10 +82,7 @@ impl<'p> Query<'_, 'p> {
                 stale: false,
             };
         }
-        let local = match self.addr {
-            IpAddr::V4(_) => Some(self.local_table()),
-            IpAddr::V6(_) => None,
-        };
+        let local = (family == Family::V4).then(|| self.local_table());
         let ((own, overflow), stale) = cache.with(self.dev, family, self.path, |tables| {
             let Some(tables) = tables.all() else {
                 return (None, true);
@@ -109,7 +106,7 @@ impl<'p> Query<'_, 'p> {
             (own, false)
         });
         Visited {
-            own: own.unwrap_or_else(|| self.is_own(local)),
+            own: own.unwrap_or_else(|| self.is_own()),
             overflow,
             stale,
         }
@@ -128,11 +125,14 @@ impl<'p> Query<'_, 'p> {
         })
     }
 
-    /// Tell whether the address is the host's own, where no rule names the table that would say so.
-    fn is_own(&self, local: Option<u32>) -> bool {
-        match (self.addr, local) {
-            (IpAddr::V4(_), Some(local)) => self.longest(local).1,
-            (IpAddr::V6(addr), _) => {
+    /// Tell whether the address is the host's own, see [`Visited::own`]. For IPv4 [`Self::visit`] comes
+    /// by the answer where a rule names the table that has it.
+    pub(crate) fn is_own(&self) -> bool {
+        match self.addr {
+            IpAddr::V4(addr) => self.longest4(self.local_table(), addr).1,
+            // SAFETY: Reads a variable that is not written after boot.
+            IpAddr::V6(_) if !unsafe { bindings::ipv6_mod_enabled() } => false,
+            IpAddr::V6(addr) => {
                 let link_local = addr.is_unicast_link_local();
                 let addr = addr::to_in6(addr);
                 // An address that is not yet known to be the only one (DAD) counts too.
@@ -143,7 +143,6 @@ impl<'p> Query<'_, 'p> {
                     bindings::ipv6_chk_addr_and_flags(net, &addr, dev, !link_local, 1, 0) != 0
                 }
             }
-            _ => false,
         }
     }
 

@@ -32,22 +32,39 @@ use crate::{
 use core::ptr;
 use kernel::prelude::*;
 
-/// The type `LWTUNNEL_ENCAP_WGPEER`, whose states lead to bindings.
+/// The type `LWTUNNEL_ENCAP_WGPEER`.
 pub(crate) struct WgPeer;
+
+/// The state of a keyed nexthop.
+pub(crate) enum State {
+    /// Of a nexthop in the FIB.
+    Binding(Counted),
+    /// Of a request to delete routes, which has nothing but the key to compare.
+    Key(PublicKey),
+}
+
+impl State {
+    fn key(&self) -> &PublicKey {
+        match self {
+            Self::Binding(counted) => counted.key(),
+            Self::Key(key) => key,
+        }
+    }
+}
 
 impl Encap for WgPeer {
     const TYPE: u32 = abi::lwtunnel_encap_types_LWTUNNEL_ENCAP_WGPEER;
     const IS_GATEWAY: bool = true;
     const SIZE: usize = attribute_size(PublicKey::LEN);
     type Module = crate::LocalModule;
-    type State = Counted;
+    type State = State;
 
     fn build(
         dev: Option<&NetDevice>,
         encap: &[u8],
         for_deletion: bool,
         extack: &ExtAck<'_>,
-    ) -> Result<Counted> {
+    ) -> Result<State> {
         let key = only_attribute(encap, abi::RTA_WGPEER as u16)
             .and_then(|key| key.try_into().ok())
             .map(PublicKey::new)
@@ -55,6 +72,9 @@ impl Encap for WgPeer {
                 extack.set(c"RTA_ENCAP must hold one RTA_WGPEER of 32 bytes");
                 EINVAL
             })?;
+        if for_deletion {
+            return Ok(State::Key(key));
+        }
         let dev = dev.ok_or_else(|| {
             extack.set(c"via-wgpeer needs a device");
             EINVAL
@@ -72,23 +92,30 @@ impl Encap for WgPeer {
                 extack.set(c"wgvia is off on this device: wgvia set DEV mode auto turns it on");
             }
         })?;
-        if !for_deletion && wg.peer_by_key(&key).is_none() {
+        if wg.peer_by_key(&key).is_none() {
             extack.set(c"no peer has this key yet: packets get ENOKEY until it is added");
         }
-        Ok(counted)
+        Ok(State::Binding(counted))
     }
 
-    fn fill(state: &Counted, message: &mut Message<'_>) -> Result {
+    fn fill(state: &State, message: &mut Message<'_>) -> Result {
         message.put_bytes(abi::RTA_WGPEER, state.key().as_bytes())
     }
 
-    fn same(a: &Counted, b: &Counted) -> bool {
-        // There is one binding for each device and key.
-        ptr::eq::<Binding>(&**a, &**b)
+    fn same(a: &State, b: &State) -> bool {
+        match (a, b) {
+            // There is one binding for each device and key.
+            (State::Binding(a), State::Binding(b)) => ptr::eq::<Binding>(&**a, &**b),
+            // The FIB compares the devices.
+            _ => a.key() == b.key(),
+        }
     }
 }
 
 /// Return the binding of the peer that a nexthop names.
 pub(crate) fn binding<'p>(nexthop: &Nexthop<'p>) -> Option<&'p Binding> {
-    nexthop.encap()?.state::<WgPeer>().map(|counted| &**counted)
+    match nexthop.encap()?.state::<WgPeer>()? {
+        State::Binding(counted) => Some(counted),
+        State::Key(_) => None,
+    }
 }
