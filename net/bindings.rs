@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What bindgen made of `bindings_helper.h`.
+//! The output of bindgen for `bindings_helper.h`.
 
 #![allow(
     clippy::all,

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use kernel::str::CString;
 
-    /// What is in an extack when the message is no more.
+    /// Return the text that an extack keeps when the message is gone.
     fn said(msg: &str) -> Result<CString> {
         let mut raw = bindings::netlink_ext_ack::default();
         let msg = CString::try_from_fmt(fmt!("{msg}"))?;

@@ -79,7 +79,7 @@ fn lookup<'p>(
     }
 }
 
-/// What the flows of both families have in common.
+/// Make the part that the flows of both families have in common.
 fn common(packet: &Packet<'_>, dev: &NetDevice, direction: Direction) -> bindings::flowi_common {
     let skb = packet.as_raw();
     let dev = dev.as_raw();
@@ -88,8 +88,7 @@ fn common(packet: &Packet<'_>, dev: &NetDevice, direction: Direction) -> binding
     let (l3mdev, uid) = unsafe {
         let net = bindings::dev_net_rcu(dev);
         match direction {
-            // What leaves through the device is bound to it by `oif`, and l3mdev_update_flow() makes
-            // its VRF of that.
+            // A flow that is bound to the device by `oif` gets its VRF from l3mdev_update_flow().
             Direction::Forward => (0, bindings::wgvia_skb_uid(net, skb)),
             // A reply is looked up as if it had come in through the device.
             Direction::Reply => (

@@ -177,7 +177,7 @@ impl<'p> Query<'_, 'p> {
                 u32::from((*any.fi).fib_protocol) == bindings::RTPROT_KERNEL,
             )
         };
-        // What the kernel makes of an address; not a route of type local by hand (AnyIP).
+        // As the kernel makes it of an address; not a route of type local by hand (AnyIP).
         let own = is_kernels
             && any.prefixlen == 32
             && (kind == bindings::RTN_LOCAL || kind == bindings::RTN_BROADCAST && on_dev);
@@ -271,8 +271,8 @@ impl<'p> Query<'_, 'p> {
         f6i: *mut bindings::fib6_info,
         nothing: *const bindings::fib6_info,
     ) -> Option<Option<Longest<'p>>> {
-        // SAFETY: The caller promises it; what is read of a route does not change, but for flags
-        // that do not matter here.
+        // SAFETY: The caller promises it; nothing that is read of a route changes, except for
+        // flags that do not matter here.
         unsafe {
             if f6i.cast_const() == nothing || bindings::fib6_check_expired(f6i) {
                 return None;

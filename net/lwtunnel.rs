@@ -54,7 +54,7 @@ pub(crate) trait Encap: 'static {
     /// The module that implements it.
     type Module: ModuleMetadata;
 
-    /// What a state holds. It is dropped with interrupts on, perhaps in softirq context.
+    /// The content of a state. It is dropped with interrupts on, perhaps in softirq context.
     type State: Send + Sync;
 
     /// Make the state of a nexthop on `dev`, or of one without a device, of the payload of
@@ -399,7 +399,7 @@ mod tests {
             Ok(Self(state))
         }
 
-        /// What the data says. The type is not registered, so [`EncapRef::state`] finds nothing.
+        /// Return what the data says. The type is not registered, so [`EncapRef::state`] finds nothing.
         fn get(&self) -> Option<u8> {
             // SAFETY: It is valid.
             let encap = unsafe { EncapRef::from_raw(self.0) };

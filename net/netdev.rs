@@ -87,7 +87,7 @@ impl<'a> Net<'a> {
     }
 }
 
-/// What tells devices apart while they live. A device that is gone has its place in memory given to
+/// An identity that tells devices apart while they live. A device that is gone has its place in memory given to
 /// another: who keeps one forgets it at `NETDEV_UNREGISTER`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NetDeviceId(usize);
@@ -97,7 +97,7 @@ pub(crate) struct NetDeviceId(usize);
 /// # Invariants
 ///
 /// A reference to it is a reference to a valid `struct net_device`, with what its driver keeps of
-/// it: that is freed (`priv_destructor`) when the device is registered no more and all who hold
+/// it: that is freed (`priv_destructor`) when the device is no longer registered and all who hold
 /// counted references have put them.
 #[repr(transparent)]
 pub(crate) struct NetDevice(Opaque<bindings::net_device>);
@@ -115,7 +115,7 @@ impl NetDevice {
         self.0.get()
     }
 
-    /// What tells this device from others.
+    /// Return its identity.
     pub(crate) fn id(&self) -> NetDeviceId {
         NetDeviceId(self.as_raw() as usize)
     }
@@ -165,7 +165,7 @@ impl NetDevice {
     }
 }
 
-/// What `CONFIG_NET_DEV_REFCNT_TRACKER` knows a reference by; nothing without it.
+/// The name by which `CONFIG_NET_DEV_REFCNT_TRACKER` knows a reference; empty without it.
 type Tracker = MaybeUninit<bindings::netdevice_tracker>;
 
 /// A counted reference to a device, which keeps its memory but not its registration.

@@ -180,7 +180,7 @@ mod tests {
         addr.parse().map_err(|_| EINVAL)
     }
 
-    /// What a dst says of a packet to `HERE`; [`None`] if it is not to be used.
+    /// Return the gateway that a dst has for a packet to `HERE`; [`None`] if it is not to be used.
     fn gateway4(change: impl FnOnce(&mut bindings::rtable)) -> Option<Option<IpAddr>> {
         let mut rt = bindings::rtable::default();
         change(&mut rt);

@@ -18,7 +18,7 @@ use kernel::types::NotThreadSafe;
 
 /// Evidence of being on the packet path: in softirq context or with BH disabled, under RCU.
 ///
-/// What is found in RCU-protected structures lives as long as a reference to this.
+/// Objects that are found in RCU-protected structures live as long as a reference to this.
 ///
 /// # Invariants
 ///

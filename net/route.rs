@@ -27,7 +27,7 @@ pub(crate) const MAX_MEMBERS: u32 = 64;
 ///
 /// # Invariants
 ///
-/// What `cursor` points to was found in the FIB in the RCU read-side critical section that lasts for
+/// The target of `cursor` was found in the FIB in the RCU read-side critical section that lasts for
 /// `'p`.
 #[derive(Clone, Copy)]
 pub(crate) struct Route<'p> {
@@ -117,7 +117,7 @@ impl Cursor {
     ///
     /// # Safety
     ///
-    /// What this was made of was found in the FIB in an RCU read-side critical section that goes
+    /// The route that this was made of was found in the FIB in an RCU read-side critical section that goes
     /// on.
     unsafe fn next(&mut self) -> *const bindings::fib_nh_common {
         match self {

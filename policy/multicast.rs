@@ -99,7 +99,7 @@ impl State {
     }
 }
 
-/// What a device needs to make copies, part of its [`Via`].
+/// The state that a device needs to make copies, part of its [`Via`].
 #[pin_data]
 pub(super) struct Multicast {
     #[pin]

@@ -94,7 +94,7 @@ struct Hook<T: PeerHook> {
 }
 
 impl<T: PeerHook> Hook<T> {
-    // What a packet meets returns a verdict as a plain number: with CONFIG_CFI, bindgen's name for a
+    // The operations that packets meet return a verdict as a plain number: with CONFIG_CFI, bindgen's name for a
     // C enum is another type than the enum.
     const OPS: bindings::wg_hook_ops = bindings::wg_hook_ops {
         select_peer: Some(Self::select_peer),
