@@ -91,8 +91,9 @@ pub enum Command {
     ///
     /// For systems whose ip(8) does not know via-wgpeer; add, replace, append and del
     /// are as in ip-route(8). del deletes a route that has all that is given; a table
-    /// that is not given is the main one. Routes of every table are shown, unless one
-    /// is given.
+    /// that is not given is the main one. A route with several nexthops, or with a
+    /// nexthop object, takes an ip(8) that knows via-wgpeer. Routes of every table are
+    /// shown, unless one is given.
     #[command(
         verbatim_doc_comment,
         override_usage = usage("route"),
