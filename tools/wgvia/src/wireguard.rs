@@ -170,7 +170,7 @@ mod tests {
         let entry = |i: usize| {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&i.to_le_bytes());
-            (Key(key), Ipv6Addr::from(0xfe80 << 112 | i as u128))
+            (Key(key), Ipv6Addr::from((0xfe80 << 112) | i as u128))
         };
         (0..COUNT).map(entry).collect()
     }
