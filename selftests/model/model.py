@@ -5,8 +5,12 @@ Written from the design, from ip-route(8), ip-rule(8), ip-nexthop(8) and ip-vrf(
 and from the kernel's Documentation/networking/vrf.rst, to be compared with what a
 kernel does. It is meant to be seen to be right, and so knows no speed. Addresses
 and prefixes are those of ipaddress; devices, VRFs, peers and counters have names.
+
+Fib is routing as every Linux has it, Device is WireGuard with wgvia: send() and
+receive() are the rule.
 """
 
+import ipaddress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -31,18 +35,26 @@ class Route:
     nexthops: tuple = ()
     object: int = None          # id of a nexthop object, in place of nexthops
     source: object = None       # source-specific (IPv6): a prefix
+    dscp: int = 0               # "tos" (IPv4): for packets with this DSCP alone
+
+    def order(self):
+        """Of the routes of a table that hold an address, the least is taken."""
+        return (-self.prefix.prefixlen, -self.source.prefixlen if self.source else 0, -self.dscp,
+                self.metric)
 
 
 @named()
 class Rule:
-    table: int = None           # without it the rule rejects; but an
-    l3mdev: bool = False        # l3mdev rule leads to the table of the flow's VRF
+    table: int = None           # without it the rule rejects, unless it is
+    l3mdev: bool = False        # one that leads to the table of the flow's VRF, or
+    goto: int = None            # to a later rule, by its number
     source: object = None       # "from" and "to": prefixes
     to: object = None
     mark: tuple = None          # (value, mask)
     dscp: int = None
     sport: int = None
     dport: int = None
+    uids: tuple = None          # "uidrange": (first, last)
     iif: str = None
     oif: str = None
     invert: bool = False        # "not"
@@ -54,6 +66,7 @@ class Rule:
             and (not self.source or flow.src is not None and flow.src in self.source)
             and (not self.to or flow.dst in self.to)
             and (not self.mark or not (flow.mark ^ self.mark[0]) & self.mark[1])
+            and (not self.uids or self.uids[0] <= flow.uid <= self.uids[1])
             and all(wanted in (None, got) for wanted, got in (
                 (self.dscp, flow.dscp), (self.sport, flow.sport), (self.dport, flow.dport)))
             and self.iif in (None, flow.iif, flow.vrf_in)
@@ -69,6 +82,7 @@ class Flow:
     dport: int = None
     mark: int = 0
     dscp: int = 0
+    uid: int = 0
     iif: str = "lo"
     oif: str = None             # bound to this device or VRF
     vrf_in: str = None          # the VRF of a reply: as if it had come in there
@@ -86,6 +100,7 @@ class Fib:
     objects: dict = field(default_factory=dict)     # id: nexthops, of a blackhole none
     vrfs: dict = field(default_factory=dict)        # name: table
     master: dict = field(default_factory=dict)      # device: the VRF that it is in
+    addresses: list = field(default_factory=list)   # (device, address with its prefix length)
 
     def nexthops(self, route):
         return route.nexthops if route.object is None else self.objects[route.object]
@@ -93,22 +108,24 @@ class Fib:
     def kind(self, route):
         return route.kind if route.object is None or self.nexthops(route) else "blackhole"
 
-    def in_table(self, table, flow, on_device, replying):
+    def vrf(self, dev):
+        """The VRF of a device, which is also that of the VRF device itself, or None"""
+        return dev if dev in self.vrfs else self.master.get(dev)
+
+    def in_table(self, table, flow, on_device):
         """The longest prefix that has a nexthop on the device that the flow is bound to.
 
         What rejects has no device; only with `on_device` that matters, unless it is a nexthop
-        object. What is local is on any device to who is `replying`."""
+        object."""
         return min((route for route in self.tables.get((flow.dst.version, table), ())
                     if flow.dst in route.prefix
                     and (not route.source or flow.src is not None and flow.src in route.source)
+                    and route.dscp in (0, flow.dscp)
                     and (not flow.oif
                          or self.kind(route) in (*REJECTS, "throw")
                          and not (on_device and route.object is None)
-                         or replying and self.kind(route) == "local"
                          or any(nexthop.dev == flow.oif for nexthop in self.nexthops(route)))),
-                   key=lambda route: (-route.prefix.prefixlen,
-                                      -route.source.prefixlen if route.source else 0,
-                                      route.metric), default=None)
+                   key=Route.order, default=None)
 
     def in_vrf(self, flow):
         """A flow that is bound to a device is in the VRF of the device; one that is bound to
@@ -117,40 +134,54 @@ class Fib:
             return replace(flow, oif=None, vrf_out=flow.oif)
         return flow if flow.vrf_in else replace(flow, vrf_out=self.master.get(flow.oif))
 
-    def lookup(self, flow, on_device=False, replying=False):
+    def lookup(self, flow, on_device=False):
         """The route; None where there is none, or one that rejects."""
         flow = self.in_vrf(flow)
-        for rule in self.rules[flow.dst.version]:
-            if rule.selects(flow):
-                table = self.vrfs[flow.vrf] if rule.l3mdev else rule.table
-                route = table and self.in_table(table, flow, on_device, replying)
-                if not table or route and self.kind(route) in REJECTS:
-                    return None
-                if route and route.kind != "throw" and route.prefix.prefixlen > rule.suppress:
-                    return route
+        following = 0
+        for number, rule in enumerate(self.rules[flow.dst.version]):
+            if number < following or not rule.selects(flow):
+                continue
+            if rule.goto is not None:
+                following = rule.goto
+                continue
+            table = self.vrfs[flow.vrf] if rule.l3mdev else rule.table
+            route = table and self.in_table(table, flow, on_device)
+            if not table or route and self.kind(route) in REJECTS:
+                return None
+            if route and route.kind != "throw" and route.prefix.prefixlen > rule.suppress:
+                return route
         return None
+
+    def named_tables(self, version, vrf):
+        """The tables that rules lead to, whatever these select by, each with the length up to
+        which all of them suppress its prefixes (-1: there is one that does not)."""
+        tables = {}
+        for rule in self.rules[version]:
+            table = self.vrfs.get(vrf) if rule.l3mdev else rule.table
+            if table:
+                tables[table] = min(rule.suppress, tables.get(table, rule.suppress))
+        return tables
 
 
 @dataclass
 class Device:
     name: str
     fib: Fib
-    mode: str = "off"
+    mode: str = "auto"
     filter: str = "device"
     peers: set = field(default_factory=set)
     allowed_ips: dict = field(default_factory=dict)     # prefix: peer
 
-    def active(self):
-        lists = [route.nexthops for table in self.fib.tables.values() for route in table]
-        named_here = any(nexthop.peer and nexthop.dev == self.name
-                         for nexthops in lists + list(self.fib.objects.values())
-                         for nexthop in nexthops)
-        return self.mode == "on" or self.mode == "auto" and named_here
-
     def allowed(self, addr):
+        """The peer that AllowedIPs give for an address, or None"""
         prefixes = [prefix for prefix, peer in self.allowed_ips.items()
                     if addr in prefix and peer in self.peers]
         return self.allowed_ips[max(prefixes, key=lambda p: p.prefixlen)] if prefixes else None
+
+    def neighbour(self, addr):
+        """The peer that has exactly this address as a host entry in its AllowedIPs, or None"""
+        peer = self.allowed_ips.get(ipaddress.ip_network(addr))
+        return peer if peer in self.peers else None
 
     def nexthops_here(self, route):
         """The nexthops on the device, of a unicast route"""
@@ -158,52 +189,135 @@ class Device:
             return []
         return [nexthop for nexthop in self.fib.nexthops(route) if nexthop.dev == self.name]
 
-    def resolve(self, nexthop, addr):
-        """THE RULE: (the way to the peer, the peer or None)"""
+    def leads_to(self, nexthop, addr):
+        """(the way, the peer or None) of a nexthop on the device, for packets to an address"""
         if nexthop.peer:
             return "wgpeer", nexthop.peer if nexthop.peer in self.peers else None
-        if nexthop.gateway is None:
-            return "onlink", self.allowed(addr)
-        route = self.fib.lookup(Flow(dst=nexthop.gateway, oif=self.name))
-        for first in self.nexthops_here(route)[:1]:
-            if first.peer:
-                return "gateway-wgpeer", first.peer if first.peer in self.peers else None
-        return "gateway-allowedips", self.allowed(nexthop.gateway)
+        if nexthop.gateway:
+            return "gateway", self.neighbour(nexthop.gateway)
+        return "onlink", self.allowed(addr)
+
+    # --- sending -----------------------------------------------------------
 
     def send(self, packet, nexthop=None):
         """The (peer or None, counter or None) that are possible for a packet, which this
         nexthop of the device routed, or none did."""
-        if not self.active():
-            return {(self.allowed(packet.dst), None)}
+        unasked = {(self.allowed(packet.dst), None)}
+        if self.mode == "off":
+            return unasked
         nexthops = [nexthop] if nexthop else self.nexthops_here(
             self.fib.lookup(Flow(**{**vars(packet), "oif": self.name})))
-        found = {self.resolve(nexthop, packet.dst) for nexthop in nexthops}
-        return {(peer, "tx-" + way if peer else "tx-drop-" + way.removesuffix(
-            "-wgpeer").removesuffix("-allowedips")) for way, peer in found} or {
-                (None, "tx-drop-noroute")}
+        if not nexthops:
+            return {(None, "tx-drop-noroute")} if self.mode == "on" else unasked
+        found = set()
+        for one in nexthops:
+            if self.mode == "auto" and not one.peer:
+                found |= unasked
+            else:
+                way, peer = self.leads_to(one, packet.dst)
+                found.add((peer, ("tx-" if peer else "tx-drop-") + way))
+        return found
+
+    # --- receiving ---------------------------------------------------------
 
     def receive(self, packet, peer):
         """(Is it accepted, the counters that are possible) of a packet that a peer sent."""
-        if not self.active():
-            return self.allowed(packet.src) == peer, {None}
+        source, routes = packet.src, self.longest(packet)
+        keyed = any(nexthop.peer for route in routes for nexthop in self.nexthops_here(route))
+        if self.mode == "off" or self.mode == "auto" and not keyed:
+            return self.allowed(source) == peer, {None}
         if self.filter == "none":
             return True, {"rx-unfiltered"}
-        if (packet.src.is_multicast or packet.src.is_unspecified or packet.src.is_loopback
-                or str(packet.src) == "255.255.255.255"):
+        if self.takes_no_reply(source):
             return False, {"rx-drop-source"}
-        link_local = packet.src.version == 6 and packet.src.is_link_local
-        bound = self.filter == "device" or link_local
-        # An IPv4 source that is the host's own is for the stack to drop, behind the device.
-        route = self.fib.lookup(Flow(
+        if self.is_own(source):
+            return False, {"rx-drop-own"}
+        if self.neighbour(source) == peer:
+            return True, {"rx-neighbour"}
+        if source.version == 6 and source.is_link_local:
+            return self.judge_link_local(source, peer, routes)
+        if self.filter == "strict":
+            return self.judge(source, peer, [self.reply_route(packet)])
+        verdict = (self.judge(source, peer, routes) if routes
+                   else self.judge_allowed_ips(source, peer))
+        if self.filter == "loose" and not verdict[0]:
+            return self.judge_loosely(packet, verdict[1])
+        return verdict
+
+    def longest(self, packet, anywhere=False):
+        """In each table that rules name the best route to the packet's source, of those on the
+        device and those that reject, or of all that lead `anywhere`; then those of them whose
+        prefix is the longest. Nothing else of the packet counts, except for source-specific
+        routes the destination."""
+        def counts(route):
+            return (packet.src in route.prefix and not route.dscp
+                    and (not route.source or packet.dst in route.source)
+                    and (anywhere or self.fib.kind(route) in (*REJECTS, "throw")
+                         or self.nexthops_here(route)))
+
+        version, best = packet.src.version, []
+        tables = self.fib.named_tables(version, self.fib.vrf(self.name))
+        for table, suppressed in tables.items():
+            route = min(filter(counts, self.fib.tables.get((version, table), ())),
+                        key=Route.order, default=None)
+            # No rule suppresses what rejects.
+            if route and route.kind != "throw" and (
+                    self.fib.kind(route) in REJECTS or route.prefix.prefixlen > suppressed):
+                best.append(route)
+        length = max((route.prefix.prefixlen for route in best), default=0)
+        return [route for route in best if route.prefix.prefixlen == length]
+
+    def takes_no_reply(self, addr):
+        """Is it an address that no reply can go to?"""
+        broadcasts = [own.network.broadcast_address for dev, own in self.fib.addresses
+                      if dev == self.name and own.version == 4 and own.network.prefixlen < 31]
+        return (addr.is_multicast or addr.is_unspecified or addr.is_loopback
+                or str(addr) == "255.255.255.255" or addr in broadcasts)
+
+    def is_own(self, addr):
+        """Is it an address of the host, on a device in the same VRF, or, if link-local, on the
+        device itself?"""
+        link_local = addr.version == 6 and addr.is_link_local
+        return any(own.ip == addr and (
+            dev == self.name if link_local else self.fib.vrf(dev) == self.fib.vrf(self.name))
+                   for dev, own in self.fib.addresses)
+
+    def reply_route(self, packet):
+        """The route by which the host would reply"""
+        return self.fib.lookup(Flow(
             dst=packet.src, src=packet.dst, sport=packet.dport, dport=packet.sport,
-            dscp=packet.dscp, oif=self.name if bound else None,
-            vrf_in=self.fib.master.get(self.name)),
-            replying=packet.src.version == 6 and not link_local)
-        if not route or self.fib.kind(route) != "unicast":
-            return False, {"rx-drop-noroute"}
-        found = [self.resolve(nexthop, packet.src) for nexthop in self.nexthops_here(route)]
-        ways = {"rx-" + way for way, accepted in found if accepted == peer}
-        return bool(ways), ways or {"rx-drop-peer" if found else "rx-drop-device"}
+            dscp=packet.dscp, vrf_in=self.fib.vrf(self.name)))
+
+    def judge(self, source, peer, routes):
+        """Does a nexthop of one of the routes lead to the peer?"""
+        ways, drops = set(), set()
+        for route in routes:
+            here = self.nexthops_here(route)
+            ways |= {"rx-" + way for nexthop in here
+                     for way, found in [self.leads_to(nexthop, source)] if found == peer}
+            drops.add("rx-drop-peer" if here else "rx-drop-device"
+                      if route and self.fib.kind(route) == "unicast" else "rx-drop-noroute")
+        return bool(ways), ways or drops
+
+    def judge_allowed_ips(self, source, peer):
+        accepted = self.allowed(source) == peer
+        return accepted, {"rx-allowedips" if accepted else "rx-drop-peer"}
+
+    def judge_link_local(self, source, peer, routes):
+        """AllowedIPs count, and of routes only one for exactly this address that is keyed."""
+        accepted, counters = self.judge_allowed_ips(source, peer)
+        if any(nexthop.peer == peer and peer in self.peers
+               for route in routes if route.prefix.prefixlen == 128
+               for nexthop in self.nexthops_here(route)):
+            return True, {"rx-wgpeer"} | (counters if accepted else set())
+        return accepted, counters
+
+    def judge_loosely(self, packet, drops):
+        """Whatever is routed to the device and is no neighbour's"""
+        routes = self.longest(packet, anywhere=True)
+        if any(map(self.nexthops_here, routes)) and not self.neighbour(packet.src):
+            return True, {"rx-loose"}
+        return False, drops | {"rx-drop-device", "rx-drop-noroute", "rx-drop-peer"}
 
 
 def send_from_socket(device, packet):
@@ -222,7 +336,9 @@ def send_from_socket(device, packet):
             return device.send(packet, Nexthop(dev=device.name))
         return {("error", None)}
     if route.kind == "local":
-        return {(fib.master.get(fib.nexthops(route)[0].dev, "lo"), None)}
+        return {(fib.vrf(fib.nexthops(route)[0].dev) or "lo", None)}
+    if route.kind == "broadcast":
+        return {("error", None)}
     found = set()
     for nexthop in fib.nexthops(route):
         if nexthop.dev == device.name:
