@@ -100,6 +100,7 @@ class Lab:
         self.count = 0
         self.in_vrf = ()        # devices
         self.had_vrf = False
+        self.addresses = []     # of the hub, beside OWN: (device, address with prefix length)
         self.cleanup = contextlib.ExitStack()
 
     def netns(self, name):
@@ -221,6 +222,11 @@ class Lab:
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if restart:
             self.connect(self.peers)
+
+    def remove_addresses(self):
+        for dev, own in self.addresses:
+            run("ip", "address", "del", str(own), "dev", dev)
+        self.addresses = []
 
     def connect(self, peers):
         """Give the hub these peers, and wait until they have sessions."""

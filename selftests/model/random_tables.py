@@ -4,12 +4,13 @@
 
     random_tables.py [--seed N] [--rounds N] [--packets N] [--verbose]
 
-A round draws AllowedIPs, routes, rules, nexthop objects, a mode and a filter, and
-sends packets both ways: from sockets of the hub, from a packet socket on its
-WireGuard device, and from the peers. In every third round the device is in a VRF,
+A round draws AllowedIPs, addresses, routes, rules, nexthop objects, a mode and a
+filter, and sends packets both ways: from sockets of the hub, from a packet socket on
+its WireGuard device, and from the peers. In every third round the device is in a VRF,
 and in every third a VRF has routes through the device, which is outside. The
 namespace that gets each packet and the counters that move have to be those of
-model.py. Then some of it changes, and packets go again. All is decided by the seed
+model.py. What peers have sent goes once more with each filter; what one filter
+accepts, a wider one has to accept too. Then some of it changes, and packets go again. All is decided by the seed
 of the round; those that failed once are in the file `seeds` and run again each time.
 """
 
@@ -24,15 +25,18 @@ from dataclasses import replace
 sys.path[0] = os.path.join(sys.path[0], "..")
 # pylint: disable=wrong-import-position
 from lib import Ktap, require
+from model.draw import DSCPS, MARKS
 from model.lab import (
     BOUND_SOCKET_PORT, DEVICE, PORTS, SOCKET_PORTS, VRF, VRF_SOCKET_PORT, Lab)
-from model.tables import DSCPS, MARKS, Tables
+from model.tables import Tables
 from model.model import Flow, send_from_socket
 
 PEERS = 4
 BATCHES = 3
 CONNECTED = 6
 SHOWN = 5
+# Each accepts what those before accept; "strict" stands apart.
+FILTERS = "device", "loose", "none"
 
 # A packet, how it is sent, and what does it: how is "socket", "hub" (a packet
 # socket there) or a peer.
@@ -78,7 +82,10 @@ class Round:
             # What a peer sends may say anything.
             packet = replace(packet, mark=0, src=draw.address(version), dst=draw.choice(
                 (packet.src, packet.dst)))
-            how = draw.choice(sorted(self.device.peers))
+            peers = sorted(self.device.peers)
+            accepted = [peer for peer in peers if self.device.receive(packet, peer)[0]]
+            # Most others may not send it.
+            how = draw.choice(accepted if accepted and draw.chance(0.5) else peers)
             return Shot(how, packet, self.lab.packet_sender(how, packet))
         if how == "hub":
             packet = self.packet(version, draw.choice(SOCKET_PORTS))
@@ -132,9 +139,8 @@ class Round:
             self.device, packet)
         return {(peer or "ENOKEY", counter) for peer, counter in send(shot.packet)}
 
-    def compare(self, check, count):
-        """Send a batch, and check what becomes of it; returns a line on each packet."""
-        shots = self.batch(count)
+    def compare(self, check, shots):
+        """Send packets, and check what becomes of each; returns the fates and a line on each."""
         fates, moved = self.lab.exchange([shot.sender for shot in shots])
         least, most = collections.Counter(), collections.Counter()
         flows, lines, wrong = {}, [], []
@@ -158,7 +164,39 @@ class Round:
             if not least[counter] <= moved.get(counter, 0) <= most[counter]:
                 check(f"counter {counter}", f"{least[counter]} to {most[counter]}",
                       moved.get(counter, 0))
+        return fates, lines
+
+    def compare_filters(self, check, shots):
+        """Send what peers send with each filter."""
+        chosen, lines, narrower = self.device.filter, [], None
+        for name in *FILTERS, "strict":
+            self.tables.set_filter(name)
+            fates, said = self.compare(check, shots)
+            lines += [f"filter {name}: {line}" for line in said]
+            if name in FILTERS:
+                accepted = {describe(shot) for shot, fate in zip(shots, fates) if fate == "hub"}
+                if narrower is not None:
+                    check(f"accepted with the filter before {name} and not with it", [],
+                          sorted(narrower - accepted)[:SHOWN])
+                narrower = accepted
+        self.tables.set_filter(chosen)
         return lines
+
+    def check_device(self, check):
+        """Does wgvia say of the device what it should, and refuse what it has to?"""
+        shown, keyed = self.lab.show(), self.tables.nexthops()
+        check("mode and filter", (self.device.mode, self.device.filter),
+              (shown["mode"], shown["filter"]))
+        # A dst has its state for longer than the route.
+        check("are there as many states as nexthops that name a peer", True,
+              keyed <= shown["states"])
+        if keyed:
+            check("what mode off says", "routes name peers",
+                  self.tables.refused("wgvia", "set", DEVICE, "mode", "off", says="routes name peers"))
+        elif self.device.mode == "off":
+            check("what a route that names a peer says in mode off", "wgvia is off",
+                  self.tables.refused("ip", "route", "add", "198.18.0.0/15", "dev", DEVICE,
+                                      "via-wgpeer", self.lab.keys["p1"], says="wgvia is off"))
 
     def close(self):
         for shot in self.connected:
@@ -181,10 +219,11 @@ def run_round(ktap, lab, seed, packets, verbose):
         for batch in range(BATCHES):
             if batch:
                 this.tables.change()
-            shown = lab.show()
-            ktap.check("nexthops that name a peer", this.tables.nexthops(), shown["nexthops"])
-            ktap.check("active", this.device.active(), shown["active"])
-            lines = this.compare(ktap.check, packets)
+            this.check_device(ktap.check)
+            shots = this.batch(packets)
+            _, lines = this.compare(ktap.check, shots)
+            lines += this.compare_filters(
+                ktap.check, [shot for shot in shots if shot.how in lab.peers])
             if verbose:
                 print(*(f"# {line}" for line in this.tables.log + lines), sep="\n")
                 this.tables.log.clear()

@@ -3,89 +3,17 @@
 
 import ipaddress
 import itertools
-import random
+import time
 from dataclasses import replace
 
-from model.lab import (
-    DEVICE, OTHER, OWN, PORTS, SOCKET_PORTS, VRF, VRF_SOCKET_PORT, new_key, run)
-from model.model import REJECTS, Device, Fib, Nexthop, Route, Rule
+from model.draw import GATEWAYS, LINK, LINK_LOCAL, OTHER_LINK, Draw
+from model.lab import DEVICE, OTHER, OWN, TIMEOUT, VRF, new_key, run
+from model.model import REJECTS, Device, Fib, Nexthop, Route
+from model.rules import LOCAL, MAIN, draw_rules, words_of_rule
 
-MAIN, LOCAL = 254, 255
 TABLES = MAIN, 100, 101
-L3MDEV, L3MDEV_PREF = Rule(l3mdev=True), 1000
 ABSENT = "x1", "x2"                     # peers that nobody has
-MARKS, DSCPS = (0, 0, 1, 2, 3), (0, 0, 4)
-
-# Where gateways are, on either device.
-LINK = {4: ipaddress.ip_network("10.0.0.0/24"), 6: ipaddress.ip_network("fd00::/64")}
-OTHER_LINK = {4: ipaddress.ip_network("203.0.113.0/24"),
-              6: ipaddress.ip_network("2001:db8:9::/64")}
-LINK_LOCAL = ipaddress.ip_network("fe80::/64")
-
-
-class Draw(random.Random):
-    """Prefixes that overlap, and addresses at their edges."""
-
-    def __init__(self, seed):
-        super().__init__(seed)
-        far = {4: [self.choice((11, 64, 100, 172, 192)) << 24 | self.getrandbits(24)
-                   for _ in range(2)],
-               6: [self.choice((0x2001, 0x2a02, 0xfd12)) << 112 | self.getrandbits(112)
-                   for _ in range(2)]}
-        # Local to the hub: what its sockets send from, most of the time.
-        self.local = {4: ipaddress.ip_network((far[4][0], 24), strict=False),
-                      6: ipaddress.ip_network((far[6][0], 64), strict=False)}
-        self.sources = {version: [OWN[version], *(self.inside(prefix) for _ in range(3))]
-                        for version, prefix in self.local.items()}
-        # Prefixes lie along these addresses, for the most part.
-        self.trunks = {version: [*map(ipaddress.ip_address, far[version]),
-                                 self.inside(LINK[version])] for version in LINK}
-        self.prefixes = {4: [LINK[4], self.local[4]], 6: [LINK[6], LINK_LOCAL, self.local[6]]}
-
-    def chance(self, probability):
-        return self.random() < probability
-
-    def weighted(self, **weights):
-        return self.choices(list(weights), list(weights.values()))[0]
-
-    def inside(self, prefix):
-        return prefix[self.randrange(prefix.num_addresses)]
-
-    def prefix(self, version, shortest=0):
-        trunk = self.choice(self.trunks[version])
-        length = self.randint(shortest, trunk.max_prefixlen)
-        value = int(trunk)
-        if length > shortest and self.chance(0.3):
-            # Leaves the trunk at a bit of the prefix
-            value ^= 1 << trunk.max_prefixlen - self.randint(shortest + 1, length)
-        prefix = ipaddress.ip_network((value, length), strict=False)
-        self.prefixes[version].append(prefix)
-        return prefix
-
-    def source_prefix(self, version):
-        """Long enough not to hold the unspecified address, which no source is."""
-        shortest = {4: 8, 6: 16}[version]
-        if self.chance(0.3):
-            return self.prefix(version, shortest)
-        source = self.choice(self.sources[version])
-        length = self.randint(shortest, source.max_prefixlen)
-        return ipaddress.ip_network((source, length), strict=False)
-
-    def address(self, version):
-        """In a prefix that has been drawn, or just outside."""
-        prefix = self.choice(self.prefixes[version])
-        address = self.choice((prefix[0], prefix[-1], self.inside(prefix), self.inside(prefix)))
-        if prefix.prefixlen and self.chance(0.15):
-            return type(address)(int(address) ^ 1 << address.max_prefixlen - prefix.prefixlen)
-        return address
-
-    def gateway(self, version, dev):
-        """One of few, so that AllowedIPs and host routes are about the same."""
-        if dev == OTHER:
-            return OTHER_LINK[version][self.randint(1, 6)]
-        if version == 6 and self.chance(0.3):
-            return LINK_LOCAL[self.randint(1, 4)]
-        return LINK[version][self.randint(1, 6)]
+DSCP = 4                                # of routes that have one
 
 
 class Tables:
@@ -101,7 +29,10 @@ class Tables:
         self.groups = {}        # id: {id of a nexthop object: weight}
         self.log = []
         self.ip = []            # (4, 6 or None, a command)
-        # Every third has none, and draws what it drew before there were VRFs here.
+        # Only then can wgvia be off.
+        self.keyless = self.draw.chance(0.12)
+        lab.remove_addresses()
+        # Every third has none.
         if seed % 3 == 1:
             lab.set_vrf()
         else:
@@ -109,7 +40,12 @@ class Tables:
         # IPv4 routes may use IPv6 nexthop objects.
         for version in 6, 4:
             self.start(version)
-            self.draw_rules(version)
+            self.draw_addresses(version)
+            self.fib.rules[version] = draw_rules(
+                self.draw, version, self.tables, self.fib.vrfs.get(VRF))
+            # The first and the last are there.
+            for number in range(1, len(self.fib.rules[version]) - 1):
+                self.add(version, "rule add", *words_of_rule(self.fib.rules[version], number))
             self.draw_objects(version)
             for _ in range(self.draw.randint(15, 30)):
                 self.add_route(version)
@@ -121,17 +57,53 @@ class Tables:
         self.add(version, "nexthop flush")
         self.add(version, "route flush table all proto boot")
         self.add(version, "rule flush proto boot")
-        own = ipaddress.ip_network(OWN[version])
         for table in LOCAL, *self.tables:
             self.fib.tables[version, table] = []
-        # The kernel has this one of the address.
-        self.fib.tables[version, self.home(DEVICE, LOCAL)].append(
-            Route(prefix=own, metric=0, kind="local", nexthops=(Nexthop(dev=DEVICE),)))
+        self.note_address(DEVICE, ipaddress.ip_interface(OWN[version]))
         self.put(LOCAL, Route(prefix=self.draw.local[version], metric=1, kind="local",
                               nexthops=(Nexthop(dev="lo"),)))
         for dev, link in (DEVICE, LINK), (OTHER, OTHER_LINK):
             self.put(self.home(dev), Route(prefix=link[version], metric=1,
                                            nexthops=(Nexthop(dev=dev),)))
+
+    # --- addresses of the hub ----------------------------------------------
+
+    def draw_addresses(self, version):
+        """Some on each device, in no gateway's place. None brings a route to its subnet."""
+        longest = 32 if version == 4 else 128
+        for dev in DEVICE, DEVICE, OTHER, "lo", *self.fib.vrfs:
+            link = LINK[version] if dev == DEVICE and self.draw.chance(0.3) else None
+            address = self.draw.inside(link or self.draw.prefix(version, longest // 4))
+            if version == 6 and dev in (DEVICE, OTHER) and self.draw.chance(0.4):
+                address = LINK_LOCAL[self.draw.choice((6, 7))]
+            length = longest if dev == "lo" else self.draw.choice((longest, longest * 3 // 4))
+            own = ipaddress.ip_interface((address, length))
+            if self.draw.chance(0.5) and self.is_free(dev, own):
+                self.add(version, "address add", str(own), "dev", dev, "noprefixroute")
+                self.lab.addresses.append((dev, own))
+                self.draw.prefixes[version] += [own.network, ipaddress.ip_network(address)]
+                self.note_address(dev, own)
+
+    def is_free(self, dev, own):
+        addresses = own.ip, own.network[0], own.network.broadcast_address
+        gateways = [link[own.version][number] for link in (LINK, OTHER_LINK)
+                    for number in GATEWAYS]
+        return not (
+            set(addresses) & {*gateways, *(other.ip for _, other in self.fib.addresses)}
+            or any(addr.is_multicast or addr.is_loopback or addr.packed[0] in (0, 255)
+                   for addr in addresses)
+            or any((there, other.network) == (dev, own.network)
+                   for there, other in self.fib.addresses))
+
+    def note_address(self, dev, own):
+        """The kernel adds the routes that are local."""
+        self.fib.addresses.append((dev, own))
+        local = {own.ip: "local"}
+        if own.version == 4 and own.network.prefixlen < 31:
+            local[own.network.broadcast_address] = "broadcast"
+        self.fib.tables[own.version, self.home(dev, LOCAL)] += [
+            Route(prefix=ipaddress.ip_network(address), metric=0, kind=kind,
+                  nexthops=(Nexthop(dev=dev),)) for address, kind in local.items()]
 
     # --- a VRF -------------------------------------------------------------
 
@@ -148,7 +120,7 @@ class Tables:
 
     def home(self, dev, table=MAIN):
         """The table that has a device's connected and, with `table`, local routes."""
-        return self.fib.vrfs[VRF] if dev in self.fib.master else table
+        return self.fib.vrfs[VRF] if self.fib.vrf(dev) else table
 
     def add(self, version, *words):
         """A command for ip; None is of no family."""
@@ -166,6 +138,15 @@ class Tables:
     def run(self, *command):
         self.log.append(" ".join(command))
         run(*command)
+
+    @staticmethod
+    def refused(*command, says):
+        """What a command says that has to fail: `says`, or else all of it."""
+        try:
+            run(*command)
+        except OSError as err:
+            return says if says in str(err) else str(err)
+        return "nothing"
 
     # --- routes ------------------------------------------------------------
 
@@ -187,6 +168,8 @@ class Tables:
         which = ["" if route.kind == "unicast" else route.kind, str(route.prefix)]
         if route.source:
             which += ["from", str(route.source)]
+        if route.dscp:
+            which += ["tos", str(route.dscp << 2)]
         which += ["table", str(table), "metric", str(route.metric)]
         if route.object:
             return which, ["nhid", str(route.object)]
@@ -209,7 +192,9 @@ class Tables:
     def draw_nexthop(self, version, definite=False):
         """`definite` is what IPv6 wants in a multipath route: a gateway or a peer."""
         dev = OTHER if self.draw.chance(0.2) else DEVICE
-        kind = self.draw.weighted(peer=9, gateway=7, both=2, link=0 if definite else 3)
+        kind = self.draw.weighted(
+            peer=0 if self.keyless else 9, both=0 if self.keyless else 2, gateway=7,
+            link=0 if definite else 3)
         if dev == OTHER and kind != "link":
             kind = "gateway"
         over = 6 if version == 4 and self.draw.chance(0.3) else version
@@ -225,11 +210,12 @@ class Tables:
                              weight=self.draw.randint(1, 3))
                      for _ in range(self.draw.randint(2, 4)))
 
-    def draw_route(self, version, prefix, metric, source):
+    def draw_route(self, prefix, metric, source=None, dscp=0):
+        version = prefix.version
         # The kernel knows no source-specific routes with nexthop objects.
         kind = self.draw.weighted(single=11, multipath=3, object=0 if source else 3, reject=2,
                                   throw=1, local=1)
-        route = Route(prefix=prefix, metric=metric, source=source)
+        route = Route(prefix=prefix, metric=metric, source=source, dscp=dscp)
         if kind == "reject":
             return replace(route, kind=self.draw.choice(REJECTS))
         if kind == "throw":
@@ -260,7 +246,7 @@ class Tables:
 
     def is_refused(self, table, route):
         """The kernel wants an IPv6 gateway to be on the device, and looks in the main table, or,
-        and for IPv4 too, in that of the device's VRF; it wants each nexthop of a multipath route
+        and for IPv4 too, in that of the device's VRF, and does not mind a default route; it wants each nexthop of a multipath route
         once. (And it does not find a route whose prefix has source-specific ones beside it: that
         is as if refused.)"""
         if any(other.prefix == route.prefix and bool(other.source) != bool(route.source)
@@ -272,27 +258,37 @@ class Tables:
         version = route.prefix.version
         return any(
             table == self.home(dev, MAIN if version == 6 else None)
-            and route.prefix.subnet_of(link[version])
+            and (route.prefix.subnet_of(link) or link == LINK_LOCAL and route.prefix.prefixlen
+                 and route.prefix.overlaps(link))
             and (route.kind == "local" or any(nexthop.dev != dev for nexthop in nexthops))
-            for link, dev in ((LINK, DEVICE), (OTHER_LINK, OTHER)))
+            for link, dev in ((LINK[version], DEVICE), (OTHER_LINK[version], OTHER),
+                              *[(LINK_LOCAL, DEVICE)] * (version == 6)))
 
     def add_route(self, version):
         while True:
             table = self.draw.choice(self.tables)
             others = self.fib.tables[version, table]
-            if others and self.draw.chance(0.2):
+            alike = self.draw.weighted(other=7, here=2, anywhere=2)
+            if alike == "here" and others:
                 # The same prefix with another metric
                 prefix = self.draw.choice(others).prefix
+            elif alike == "anywhere":
+                # The same prefix, maybe in another table
+                prefix = self.draw.choice([
+                    route.prefix for there in self.tables
+                    for route in self.fib.tables[version, there]] or [LINK[version]])
+            elif version == 6 and self.draw.chance(0.15):
+                prefix = self.draw.link_local_prefix()
             else:
                 prefix = self.draw.prefix(version)
-            source = None
-            if version == 6 and self.draw.chance(0.15):
-                source = self.draw.source_prefix(6)
+            source, dscp = None, 0
+            if self.draw.chance(0.15):
+                source, dscp = (None, DSCP) if version == 4 else (self.draw.source_prefix(6), 0)
             metric = self.draw.randint(2, 9)
-            route = self.draw_route(version, prefix, metric, source)
+            route = self.draw_route(prefix, metric, source, dscp)
             if not self.is_refused(table, route) and not any(
-                    (other.prefix, other.metric, other.source) == (prefix, metric, source)
-                    for other in others):
+                    (other.prefix, other.metric, other.source, other.dscp)
+                    == (prefix, metric, source, dscp) for other in others):
                 return self.put(table, route)
 
     def replace_route(self, version):
@@ -300,7 +296,7 @@ class Tables:
         routes = [route for route in self.fib.tables[version, table] if route.metric > 1]
         if routes:
             old = self.draw.choice(routes)
-            new = self.draw_route(version, old.prefix, old.metric, old.source)
+            new = self.draw_route(old.prefix, old.metric, old.source, old.dscp)
             if not self.is_refused(table, new):
                 self.remove(table, old, command=False)
                 self.put(table, new, "replace")
@@ -359,87 +355,23 @@ class Tables:
             if new.dev == old.dev and (not new.gateway or new.gateway.version == version):
                 return self.put_object(version, number, (new,), "replace")
 
-    # --- rules -------------------------------------------------------------
-
-    def put_rule(self, version, rule):
-        words = ["not"] if rule.invert else []
-        first = L3MDEV_PREF if L3MDEV in (rule, *self.fib.rules[version]) else 100
-        words += ["proto", "boot", "pref", str(first + len(self.fib.rules[version]))]
-        for word, value in (
-                ("from", rule.source), ("to", rule.to), ("iif", rule.iif), ("oif", rule.oif),
-                ("dscp", rule.dscp), ("sport", rule.sport), ("dport", rule.dport)):
-            if value is not None:
-                words += [word, str(value)]
-        if rule.mark:
-            words += ["fwmark", f"{rule.mark[0]}/{rule.mark[1]}"]
-        if rule.l3mdev:
-            words.append("l3mdev")
-        else:
-            words += ["table", str(rule.table)] if rule.table else ["blackhole"]
-        if rule.suppress >= 0:
-            words += ["suppress_prefixlength", str(rule.suppress)]
-        self.add(version, "rule", "add", *words)
-        self.fib.rules[version].append(rule)
-
-    def has_rules(self, version):
-        """Others than those that every namespace has?"""
-        return len(self.fib.rules[version]) > 2
-
-    def draw_rules(self, version):
-        self.fib.rules[version] = [Rule(table=LOCAL)]
-        if self.draw.chance(0.25):
-            # As wg-quick does
-            self.put_rule(version, Rule(mark=(1, 0xffffffff), invert=True, table=100))
-            self.put_rule(version, Rule(table=MAIN, suppress=0))
-        count = self.draw.randint(0, 4)
-        to_vrf = self.draw.randint(0, count) if self.fib.vrfs else None
-        for number in range(count + 1):
-            if number == to_vrf:
-                self.draw_rules_to_vrf(version)
-            if number < count:
-                self.put_rule(version, self.draw_rule(version))
-        self.fib.rules[version].append(Rule(table=MAIN))
-
-    def draw_rules_to_vrf(self, version):
-        if self.draw.chance(0.8):
-            return self.put_rule(version, L3MDEV)
-        # As there were before that one
-        self.put_rule(version, Rule(oif=VRF, table=self.fib.vrfs[VRF]))
-        return self.put_rule(version, Rule(iif=VRF, table=self.fib.vrfs[VRF]))
-
-    def draw_rule(self, version):
-        draw = self.draw
-        selectors = {
-            "mark": (draw.choice(MARKS), draw.choice((0xffffffff, 1))),
-            "source": draw.source_prefix(version), "to": draw.prefix(version, 1),
-            "dscp": draw.choice(DSCPS[2:]), "dport": draw.choice(PORTS),
-            "sport": draw.choice(SOCKET_PORTS), "iif": draw.choice(("lo", "lo", DEVICE)),
-            "oif": DEVICE,
-        }
-        if self.fib.vrfs:
-            selectors["iif"] = draw.choice((selectors["iif"], VRF))
-            selectors["oif"] = draw.choice((DEVICE, VRF))
-            selectors["sport"] = draw.choice((*SOCKET_PORTS, VRF_SOCKET_PORT))
-        chosen = draw.choices(list(selectors), (4, 4, 2, 1, 1, 1, 2, 1), k=draw.randint(1, 2))
-        rule = Rule(**{name: selectors[name] for name in chosen}, invert=draw.chance(0.2))
-        if draw.chance(0.1):
-            return rule
-        return replace(rule, table=draw.choice(self.tables),
-                       suppress=draw.choice((0, 1, 8, 16)) if draw.chance(0.25) else -1)
-
     # --- WireGuard and wgvia -----------------------------------------------
 
     def draw_allowed_ips(self):
-        """Each peer has addresses that may be gateways, and prefixes."""
+        """Each peer has addresses that may be gateways, or anything, and prefixes."""
         self.device.allowed_ips = {}
         peers = sorted(self.device.peers)
         for version in 4, 6:
             for peer in peers:
-                for _ in range(self.draw.randint(0, 2)):
-                    gateway = ipaddress.ip_network(self.draw.gateway(version, DEVICE))
-                    self.device.allowed_ips[gateway] = peer
-                for _ in range(self.draw.randint(0, 3)):
-                    self.device.allowed_ips[self.draw.prefix(version)] = peer
+                hosts = [self.draw.gateway(version, DEVICE)
+                         for _ in range(self.draw.randint(0, 2))]
+                hosts += [self.draw.address(version) for _ in range(self.draw.randint(0, 2))]
+                prefixes = [ipaddress.ip_network(host) for host in hosts]
+                self.draw.prefixes[version] += prefixes
+                prefixes += [self.draw.prefix(version) for _ in range(self.draw.randint(0, 3))]
+                if self.draw.chance(0.2):
+                    prefixes.append(ipaddress.ip_network("0.0.0.0/0" if version == 4 else "::/0"))
+                self.device.allowed_ips.update(dict.fromkeys(prefixes, peer))
         words = []
         for peer in peers:
             words += ["peer", self.keys[peer], "allowed-ips", ",".join(
@@ -448,9 +380,25 @@ class Tables:
         self.run("wg", "set", DEVICE, *words)
 
     def draw_settings(self):
-        self.device.mode = self.draw.weighted(on=10, auto=7, off=2)
-        self.device.filter = self.draw.weighted(device=5, strict=5, none=1)
-        self.run("wgvia", "set", DEVICE, "mode", self.device.mode, "filter", self.device.filter)
+        self.set_mode(self.draw.weighted(on=10, auto=9, off=20 * self.keyless))
+        self.set_filter(self.draw.weighted(device=5, strict=4, loose=4, none=1))
+
+    def set_mode(self, mode):
+        """A dst keeps the key of a route that is gone, and mode off is refused meanwhile."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                self.run("wgvia", "set", DEVICE, "mode", mode)
+                break
+            except OSError:
+                if mode != "off" or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        self.device.mode = mode
+
+    def set_filter(self, name):
+        self.run("wgvia", "set", DEVICE, "filter", name)
+        self.device.filter = name
 
     def remove_peer(self):
         peer = self.draw.choice(sorted(self.device.peers))
