@@ -19,6 +19,15 @@ REJECTS = ("blackhole", "unreachable", "prohibit")
 named = partial(dataclass, frozen=True, kw_only=True)
 
 
+def is_link_local(addr):
+    return addr.version == 6 and addr.is_link_local
+
+
+def has_broadcast(own):
+    """Has the subnet of this address a broadcast address?"""
+    return own.version == 4 and own.network.prefixlen < 31
+
+
 @named()
 class Nexthop:
     dev: str
@@ -232,17 +241,22 @@ class Device:
             return False, {"rx-drop-source"}
         if self.is_own(source):
             return False, {"rx-drop-own"}
+        link_local = is_link_local(source)
+        if link_local:
+            # Of routes only a keyed one for exactly this address counts.
+            routes = [route for route in routes if route.prefix.prefixlen == 128
+                      and any(nexthop.peer for nexthop in self.nexthops_here(route))]
+        elif self.filter == "strict":
+            routes = [self.reply_route(packet)]
+        accepted, counters = (self.judge(source, peer, routes) if routes
+                              else self.judge_by_allowed_ips(source, peer))
+        if accepted:
+            return True, counters
         if self.neighbour(source) == peer:
             return True, {"rx-neighbour"}
-        if source.version == 6 and source.is_link_local:
-            return self.judge_link_local(source, peer, routes)
-        if self.filter == "strict":
-            return self.judge(source, peer, [self.reply_route(packet)])
-        verdict = (self.judge(source, peer, routes) if routes
-                   else self.judge_allowed_ips(source, peer))
-        if self.filter == "loose" and not verdict[0]:
-            return self.judge_loosely(packet, verdict[1])
-        return verdict
+        if self.filter == "loose" and not link_local and self.is_anybodys(packet):
+            return True, {"rx-loose"}
+        return False, counters
 
     def longest(self, packet, anywhere=False):
         """In each table that rules name the best route to the packet's source, of those on the
@@ -267,19 +281,20 @@ class Device:
         length = max((route.prefix.prefixlen for route in best), default=0)
         return [route for route in best if route.prefix.prefixlen == length]
 
-    def takes_no_reply(self, addr):
-        """Is it an address that no reply can go to?"""
-        broadcasts = [own.network.broadcast_address for dev, own in self.fib.addresses
-                      if dev == self.name and own.version == 4 and own.network.prefixlen < 31]
+    @staticmethod
+    def takes_no_reply(addr):
         return (addr.is_multicast or addr.is_unspecified or addr.is_loopback
-                or str(addr) == "255.255.255.255" or addr in broadcasts)
+                or str(addr) == "255.255.255.255")
 
     def is_own(self, addr):
-        """Is it an address of the host, on a device in the same VRF, or, if link-local, on the
-        device itself?"""
-        link_local = addr.version == 6 and addr.is_link_local
-        return any(own.ip == addr and (
-            dev == self.name if link_local else self.fib.vrf(dev) == self.fib.vrf(self.name))
+        """Is it an address of the host, on a device in the same VRF or, if link-local, on the
+        device itself; or the broadcast address of a subnet on the device?"""
+        def is_near(dev):
+            return (dev == self.name if is_link_local(addr)
+                    else self.fib.vrf(dev) == self.fib.vrf(self.name))
+
+        return any(own.ip == addr and is_near(dev) or dev == self.name and has_broadcast(own)
+                   and own.network.broadcast_address == addr
                    for dev, own in self.fib.addresses)
 
     def reply_route(self, packet):
@@ -290,34 +305,21 @@ class Device:
 
     def judge(self, source, peer, routes):
         """Does a nexthop of one of the routes lead to the peer?"""
-        ways, drops = set(), set()
-        for route in routes:
-            here = self.nexthops_here(route)
-            ways |= {"rx-" + way for nexthop in here
-                     for way, found in [self.leads_to(nexthop, source)] if found == peer}
-            drops.add("rx-drop-peer" if here else "rx-drop-device"
-                      if route and self.fib.kind(route) == "unicast" else "rx-drop-noroute")
-        return bool(ways), ways or drops
+        here = [nexthop for route in routes for nexthop in self.nexthops_here(route)]
+        ways = {"rx-" + way for nexthop in here
+                for way, found in [self.leads_to(nexthop, source)] if found == peer}
+        elsewhere = any(route and self.fib.kind(route) == "unicast" for route in routes)
+        return bool(ways), ways or {"rx-drop-peer" if here else
+                                    "rx-drop-device" if elsewhere else "rx-drop-noroute"}
 
-    def judge_allowed_ips(self, source, peer):
+    def judge_by_allowed_ips(self, source, peer):
         accepted = self.allowed(source) == peer
         return accepted, {"rx-allowedips" if accepted else "rx-drop-peer"}
 
-    def judge_link_local(self, source, peer, routes):
-        """AllowedIPs count, and of routes only one for exactly this address that is keyed."""
-        accepted, counters = self.judge_allowed_ips(source, peer)
-        if any(nexthop.peer == peer and peer in self.peers
-               for route in routes if route.prefix.prefixlen == 128
-               for nexthop in self.nexthops_here(route)):
-            return True, {"rx-wgpeer"} | (counters if accepted else set())
-        return accepted, counters
-
-    def judge_loosely(self, packet, drops):
-        """Whatever is routed to the device and is no neighbour's"""
-        routes = self.longest(packet, anywhere=True)
-        if any(map(self.nexthops_here, routes)) and not self.neighbour(packet.src):
-            return True, {"rx-loose"}
-        return False, drops | {"rx-drop-device", "rx-drop-noroute", "rx-drop-peer"}
+    def is_anybodys(self, packet):
+        """Is the packet's source routed to the device, and no neighbour?"""
+        return (any(map(self.nexthops_here, self.longest(packet, anywhere=True)))
+                and not self.neighbour(packet.src))
 
 
 def send_from_socket(device, packet):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from model.draw import GATEWAYS, LINK, LINK_LOCAL, OTHER_LINK, Draw
 from model.lab import DEVICE, OTHER, OWN, TIMEOUT, VRF, new_key, run
-from model.model import REJECTS, Device, Fib, Nexthop, Route
+from model.model import REJECTS, Device, Fib, Nexthop, Route, has_broadcast
 from model.rules import LOCAL, MAIN, draw_rules, words_of_rule
 
 TABLES = MAIN, 100, 101
@@ -99,7 +99,7 @@ class Tables:
         """The kernel adds the routes that are local."""
         self.fib.addresses.append((dev, own))
         local = {own.ip: "local"}
-        if own.version == 4 and own.network.prefixlen < 31:
+        if has_broadcast(own):
             local[own.network.broadcast_address] = "broadcast"
         self.fib.tables[own.version, self.home(dev, LOCAL)] += [
             Route(prefix=ipaddress.ip_network(address), metric=0, kind=kind,
@@ -169,7 +169,7 @@ class Tables:
         if route.source:
             which += ["from", str(route.source)]
         if route.dscp:
-            which += ["tos", str(route.dscp << 2)]
+            which += ["tos", hex(route.dscp << 2)]
         which += ["table", str(table), "metric", str(route.metric)]
         if route.object:
             return which, ["nhid", str(route.object)]
@@ -221,7 +221,8 @@ class Tables:
         if kind == "throw":
             return replace(route, kind="throw")
         if kind == "local":
-            dev = self.draw.choice((DEVICE, "lo"))
+            # A lookup of IPv4 ends there even if it is for unicast routes on the device.
+            dev = self.draw.choice((DEVICE, "lo")) if version == 6 else "lo"
             return replace(route, kind="local", nexthops=(Nexthop(dev=dev),))
         if kind == "object":
             ids = [number for number in self.fib.objects if version == 4 or number < 100]
@@ -354,6 +355,10 @@ class Tables:
             new = self.draw_nexthop(version)
             if new.dev == old.dev and (not new.gateway or new.gateway.version == version):
                 return self.put_object(version, number, (new,), "replace")
+
+    def has_rules(self, version):
+        """Others than those that every namespace has?"""
+        return len(self.fib.rules[version]) > 2
 
     # --- WireGuard and wgvia -----------------------------------------------
 
