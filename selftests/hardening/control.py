@@ -26,7 +26,7 @@ IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_INFO_KIND = 3, 18, 28, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_NODAD = 1, 2, 8, 2
 RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH = 1, 2, 4, 5, 8, 9
 RTA_TABLE, RTA_VIA, RTA_NH_ID, RTAX_MTU = 15, 18, 30, 2
-RTA_WGPEER, LWTUNNEL_ENCAP_WGPEER = 0x1747, 64
+RTA_ENCAP_TYPE, RTA_ENCAP, RTA_WGPEER, LWTUNNEL_ENCAP_WGPEER = 21, 22, 1, 64
 RT_TABLE_MAIN, RTPROT_BOOT, RTPROT_STATIC = 254, 3, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
@@ -90,7 +90,8 @@ def split(prefix):
 
 def via_key(key):
     """A nexthop that names a peer."""
-    return attr(RTA_WGPEER, key)
+    return (attr(RTA_ENCAP_TYPE, u16(LWTUNNEL_ENCAP_WGPEER)) +
+            nest(RTA_ENCAP, attr(RTA_WGPEER, key)))
 
 
 def via_gateway(prefix, gateway):
@@ -254,12 +255,14 @@ class Control:
             payload += nest(WGDEVICE_A_PEERS, *peers)
         return self._genl("wireguard", WG_CMD_SET_DEVICE, payload)
 
-    def wgvia_set(self, name, mode=None, filter_=None):
+    def wgvia_set(self, name, mode=None, filter_=None, multicast=None):
         payload = attr(UAPI["WGVIA_A_DEVICE_IFNAME"], name.encode() + b"\0")
         if mode:
             payload += attr(UAPI["WGVIA_A_DEVICE_MODE"], u32(UAPI[f"WGVIA_MODE_{mode}"]))
         if filter_:
             payload += attr(UAPI["WGVIA_A_DEVICE_FILTER"], u32(UAPI[f"WGVIA_FILTER_{filter_}"]))
+        if multicast is not None:
+            payload += attr(UAPI["WGVIA_A_DEVICE_MULTICAST"], u8(multicast))
         return self._genl("wgvia", UAPI["WGVIA_CMD_DEVICE_SET"], payload)
 
     def wgvia_get(self, name):
@@ -309,32 +312,20 @@ class Control:
         peers, total = self.peers(name), 0
         for fields in self.wgvia_dump("BINDING"):
             key = fields[UAPI["WGVIA_A_BINDING_KEY"]]
-            total += number(fields[UAPI["WGVIA_A_BINDING_NEXTHOPS"]])
+            total += number(fields[UAPI["WGVIA_A_BINDING_STATES"]])
             if (key in peers) != bool(number(fields[UAPI["WGVIA_A_BINDING_PRESENT"]])):
                 return f"binding of {key.hex()}: present is wrong"
-        counted = 0
-        for fields in self.wgvia_dump("DEVICE"):
-            mode, nexthops, active = (number(fields[UAPI[f"WGVIA_A_DEVICE_{what}"]])
-                                      for what in ("MODE", "NEXTHOPS", "ACTIVE"))
-            counted += nexthops
-            if active != (mode == UAPI["WGVIA_MODE_ON"] or
-                          mode == UAPI["WGVIA_MODE_AUTO"] and nexthops > 0):
-                return f"active {active} in mode {mode} with {nexthops} nexthops"
-        return "" if counted == total else f"{counted} nexthops, {total} in bindings"
+        counted = sum(number(fields[UAPI["WGVIA_A_DEVICE_STATES"]])
+                      for fields in self.wgvia_dump("DEVICE"))
+        return "" if counted == total else f"{counted} states, {total} in bindings"
 
-    def left(self, name):
-        """What wgvia counts or has bound on the only device of the namespace, in mode auto; empty
-        if nothing."""
+    def left(self):
+        """What wgvia counts or has bound in the namespace; empty if nothing."""
         bindings = [fields[UAPI["WGVIA_A_BINDING_KEY"]].hex()
                     for fields in self.wgvia_dump("BINDING")]
-        if bindings:
-            return f"bindings: {' '.join(bindings)}"
-        for fields in self.wgvia_dump("DEVICE"):
-            nexthops, active = (number(fields[UAPI[f"WGVIA_A_DEVICE_{what}"]])
-                                for what in ("NEXTHOPS", "ACTIVE"))
-            if nexthops or active:
-                return f"{name}: {nexthops} nexthops, active {active}"
-        return ""
+        states = sum(number(fields[UAPI["WGVIA_A_DEVICE_STATES"]])
+                     for fields in self.wgvia_dump("DEVICE"))
+        return f"{states} states, bindings: {' '.join(bindings)}" if states or bindings else ""
 
     def resolve(self, name):
         """The id of a family, found once."""

@@ -150,7 +150,7 @@ class Lab:
             plain.route(None, "fd01::/32", attr(control.RTA_TABLE, u32(self.table)))
             for ident in 3, 2, 1:
                 plain.nexthop(None, ident, 0, b"")
-            plain.wgvia_set("hub", mode=mode, filter_="DEVICE")
+            plain.wgvia_set("hub", mode=mode, filter_="DEVICE", multicast=False)
             if self.idle() and self.state() == self.clean[mode]:
                 return
         self.fresh(mode)
@@ -433,12 +433,14 @@ def operations(lab):
     add("wgvia: set a mode, the first", fresh(mode=None), lambda: do.wgvia_set("hub", mode="ON"))
     add("wgvia: set mode auto with routes", fresh(*routes, mode=None),
         lambda: do.wgvia_set("hub", mode="AUTO"))
-    add("wgvia: set mode off with routes", reset(*routes),
-        lambda: do.wgvia_set("hub", mode="OFF"))
+    add("wgvia: set mode off", reset(mode="ON"), lambda: do.wgvia_set("hub", mode="OFF"))
+    add("wgvia: set mode auto after mode off", reset(mode="OFF"),
+        lambda: do.wgvia_set("hub", mode="AUTO"))
     add("wgvia: set a filter, the first", fresh(mode=None),
         lambda: do.wgvia_set("hub", filter_="STRICT"))
     add("wgvia: set mode and filter", fresh(*routes, mode=None),
-        lambda: do.wgvia_set("hub", mode="ON", filter_="NONE"))
+        lambda: do.wgvia_set("hub", mode="ON", filter_="LOOSE"))
+    add("wgvia: set multicast", reset(), lambda: do.wgvia_set("hub", multicast=True))
     add("wgvia: get a device", reset(*routes), lambda: do.wgvia_get("hub"))
     add("wgvia: dump the devices", reset(*routes), wgvia_dump("WGVIA_CMD_DEVICE_GET"))
     add("wgvia: dump the bindings", reset(*routes), wgvia_dump("WGVIA_CMD_BINDING_GET"))
