@@ -32,12 +32,11 @@
 #include <unistd.h>
 
 #include <linux/wgvia.h>
+#include <linux/wgvia_rta.h>
 
 #include "fuzz.h"
 
-#define RTA_WGPEER 0x1747
 #define LWTUNNEL_ENCAP_WGPEER 64
-#define KEY_LEN 32
 
 /* --- attributes ---------------------------------------------------------- */
 
@@ -72,6 +71,11 @@ static void attr_u32(uint16_t type, uint32_t value)
 	attr(type, &value, sizeof(value));
 }
 
+static void attr_u8(uint16_t type, uint8_t value)
+{
+	attr(type, &value, sizeof(value));
+}
+
 static void attr_u16(uint16_t type, uint16_t value)
 {
 	attr(type, &value, sizeof(value));
@@ -82,9 +86,9 @@ static void put_key(void)
 {
 	static const uint16_t lengths[] = { 0, 1, 31, 33, 64, 4096 };
 	static unsigned char key[4096];
-	size_t len = KEY_LEN;
+	size_t len = RTA_WGPEER_LEN;
 
-	memset(key, below(12), KEY_LEN);
+	memset(key, below(12), RTA_WGPEER_LEN);
 	if (one_in(20))
 		len = pick(lengths);
 	attr(RTA_WGPEER | (one_in(40) ? NLA_F_NESTED : 0), key, len);
@@ -140,11 +144,9 @@ static void put_hops(int family)
 
 		put(&hop, sizeof(hop));
 		if (!one_in(4))
-			put_key();
+			put_encap(RTA_ENCAP_TYPE, RTA_ENCAP);
 		if (one_in(4))
 			put_address(RTA_GATEWAY, family);
-		if (one_in(12))
-			put_encap(RTA_ENCAP_TYPE, RTA_ENCAP);
 		hop.rtnh_len = length - start + (one_in(30) ? below(16) : 0);
 		memcpy(message + start, &hop, sizeof(hop));
 	}
@@ -185,19 +187,17 @@ static void put_route(void)
 	if (!one_in(6))
 		attr_u32(RTA_OIF, device());
 	if (!one_in(4))
-		put_key();
+		put_encap(RTA_ENCAP_TYPE, RTA_ENCAP);
 	if (one_in(6))
 		put_address(RTA_GATEWAY, rtm.rtm_family);
 	if (one_in(4))
 		put_hops(rtm.rtm_family);
-	if (one_in(24)) /* refused, and so is all that goes with it */
-		put_encap(RTA_ENCAP_TYPE, RTA_ENCAP);
 	if (one_in(8))
 		attr_u32(RTA_NH_ID, 1 + below(8));
 	if (one_in(4))
 		attr_u32(RTA_PRIORITY, below(4));
 	if (one_in(30))
-		put_key();
+		put_encap(RTA_ENCAP_TYPE, RTA_ENCAP);
 }
 
 /* For RTM_GETROUTE: the one route that a packet takes, or that matches it best. */
@@ -217,7 +217,7 @@ static void put_lookup(void)
 	if (one_in(2))
 		attr_u32(RTA_OIF, device());
 	if (one_in(8))
-		put_key();
+		put_encap(RTA_ENCAP_TYPE, RTA_ENCAP);
 }
 
 static void put_resilience(void)
@@ -298,7 +298,7 @@ static void put_old_nexthop(void)
 		put_group(one_in(2));
 }
 
-/* Mostly the attributes that the command has: none, the device, mode and filter. */
+/* Mostly the attributes that the command has: none, the device, mode, filter and multicast. */
 static void put_genl(bool dump)
 {
 	struct genlmsghdr genl = { .cmd = one_in(10) ? below(256) : 1 + below(2), .version = 1 };
@@ -314,7 +314,9 @@ static void put_genl(bool dump)
 	if (genl.cmd == WGVIA_CMD_DEVICE_SET && !one_in(3))
 		attr_u32(WGVIA_A_DEVICE_MODE, below(one_in(8) ? 5 : 3));
 	if (genl.cmd == WGVIA_CMD_DEVICE_SET && !one_in(3))
-		attr_u32(WGVIA_A_DEVICE_FILTER, below(one_in(8) ? 5 : 3));
+		attr_u32(WGVIA_A_DEVICE_FILTER, below(one_in(8) ? 6 : 4));
+	if (genl.cmd == WGVIA_CMD_DEVICE_SET && one_in(3))
+		attr_u8(WGVIA_A_DEVICE_MULTICAST, below(one_in(8) ? 4 : 2));
 	for (i = (int)below(8) - 5; i > 0; i--)
 		attr_u32(one_in(2) ? rnd() : below(8), rnd());
 }

@@ -112,7 +112,7 @@ into_hub()
 into_hub_by_ports()
 {
 	routes_by_ports
-	fuzz_packets "$hub" hub "$packets" $((seed + 2)) tx_gateway_allowedips
+	fuzz_packets "$hub" hub "$packets" $((seed + 2)) tx_gateway
 	check_send p2 hub 10.2.0.1
 }
 
@@ -123,10 +123,10 @@ into_peer()
 	local filter counters=rx_wgpeer
 
 	routes_by_ports
-	for filter in device strict none; do
+	for filter in device strict loose none; do
 		[[ $filter != none ]] || counters=rx_unfiltered
 		set_filter "$filter"
-		fuzz_packets "$p2" wg0 $((packets / 3)) "$((seed + 1))" "$counters"
+		fuzz_packets "$p2" wg0 $((packets / 4)) "$((seed + 1))" "$counters"
 	done
 	set_filter device
 	check_send p2 hub 10.0.0.2
