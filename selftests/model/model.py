@@ -241,20 +241,19 @@ class Device:
             return False, {"rx-drop-source"}
         if self.is_own(source):
             return False, {"rx-drop-own"}
-        link_local = is_link_local(source)
-        if link_local:
-            # Of routes only a keyed one for exactly this address counts.
-            routes = [route for route in routes if route.prefix.prefixlen == 128
-                      and any(nexthop.peer for nexthop in self.nexthops_here(route))]
+        if is_link_local(source):
+            accepted, counters = self.judge_link_local(source, peer, routes)
         elif self.filter == "strict":
-            routes = [self.reply_route(packet)]
-        accepted, counters = (self.judge(source, peer, routes) if routes
-                              else self.judge_by_allowed_ips(source, peer))
+            accepted, counters = self.judge(source, peer, [self.reply_route(packet)])
+        elif routes:
+            accepted, counters = self.judge(source, peer, routes)
+        else:
+            accepted, counters = self.judge_by_allowed_ips(source, peer)
         if accepted:
             return True, counters
         if self.neighbour(source) == peer:
             return True, {"rx-neighbour"}
-        if self.filter == "loose" and not link_local and self.is_anybodys(packet):
+        if self.filter == "loose" and self.is_anybodys(packet):
             return True, {"rx-loose"}
         return False, counters
 
@@ -303,11 +302,15 @@ class Device:
             dst=packet.src, src=packet.dst, sport=packet.dport, dport=packet.sport,
             dscp=packet.dscp, vrf_in=self.fib.vrf(self.name)))
 
+    def ways(self, source, peer, nexthops):
+        """The counters of the ways in which one of the nexthops leads to the peer"""
+        found = [self.leads_to(nexthop, source) for nexthop in nexthops]
+        return {"rx-" + way for way, leads_to in found if leads_to == peer}
+
     def judge(self, source, peer, routes):
         """Does a nexthop of one of the routes lead to the peer?"""
         here = [nexthop for route in routes for nexthop in self.nexthops_here(route)]
-        ways = {"rx-" + way for nexthop in here
-                for way, found in [self.leads_to(nexthop, source)] if found == peer}
+        ways = self.ways(source, peer, here)
         elsewhere = any(route and self.fib.kind(route) == "unicast" for route in routes)
         return bool(ways), ways or {"rx-drop-peer" if here else
                                     "rx-drop-device" if elsewhere else "rx-drop-noroute"}
@@ -316,10 +319,20 @@ class Device:
         accepted = self.allowed(source) == peer
         return accepted, {"rx-allowedips" if accepted else "rx-drop-peer"}
 
+    def judge_link_local(self, source, peer, routes):
+        """A nexthop that names a peer, of a route for exactly this address, says whose it is. Of
+        other routes none counts."""
+        keyed = [nexthop for route in routes if route.prefix.prefixlen == 128
+                 for nexthop in self.nexthops_here(route) if nexthop.peer]
+        if not keyed and self.neighbour(source) != peer:
+            return self.judge_by_allowed_ips(source, peer)
+        ways = self.ways(source, peer, keyed)
+        return bool(ways), ways or {"rx-drop-peer"}
+
     def is_anybodys(self, packet):
-        """Is the packet's source routed to the device, and no neighbour?"""
-        return (any(map(self.nexthops_here, self.longest(packet, anywhere=True)))
-                and not self.neighbour(packet.src))
+        """Is the packet's source routed to the device, and no neighbour's nor link-local?"""
+        return (not is_link_local(packet.src) and not self.neighbour(packet.src)
+                and any(map(self.nexthops_here, self.longest(packet, anywhere=True))))
 
 
 def send_from_socket(device, packet):
