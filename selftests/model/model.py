@@ -214,8 +214,9 @@ class Device:
         unasked = {(self.allowed(packet.dst), None)}
         if self.mode == "off":
             return unasked
-        nexthops = [nexthop] if nexthop else self.nexthops_here(
-            self.fib.lookup(Flow(**{**vars(packet), "oif": self.name})))
+        # Without one it is looked up as if sent by a socket that is bound to the device.
+        nexthops = [nexthop] if nexthop else self.nexthops_here(self.fib.lookup(
+            Flow(**{**vars(packet), "oif": self.name}), on_device=packet.dst.version == 6))
         if not nexthops:
             return {(None, "tx-drop-noroute")} if self.mode == "on" else unasked
         found = set()
