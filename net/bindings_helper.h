@@ -227,6 +227,16 @@ wgvia_fib6_rules(const struct net_device *dev)
 #endif
 }
 
+static inline void wgvia_fib_rules_lock(const struct fib_rules_ops *ops)
+{
+	mutex_lock(&((struct fib_rules_ops *)ops)->lock);
+}
+
+static inline void wgvia_fib_rules_unlock(const struct fib_rules_ops *ops)
+{
+	mutex_unlock(&((struct fib_rules_ops *)ops)->lock);
+}
+
 /* As fib_get_table(), which is not exported: not fib_new_table(), which makes
  * tables. Under RCU.
  */

@@ -129,7 +129,7 @@ impl Tables {
     ///
     /// # Safety
     ///
-    /// `ops` is that of a family's rules, in an RCU read-side critical section or under RTNL.
+    /// `ops` is that of a family's rules, in an RCU read-side critical section or under their lock.
     unsafe fn read(ops: *const bindings::fib_rules_ops) -> Self {
         // SAFETY: The caller promises that `ops` is valid. A rule that is removed stays valid, with
         // its link to the next, for a grace period; what is read of a rule does not change.
@@ -239,6 +239,14 @@ impl TableCache {
         }
     }
 
+    /// Forget what was read, before packets of another network namespace come. Waits for a grace
+    /// period.
+    pub(crate) fn forget(&self, _: &Rtnl) {
+        for slot in &self.0 {
+            slot.replace(None);
+        }
+    }
+
     fn slot(&self, family: Family) -> &RcuBox<Tables> {
         let [v4, v6] = &self.0;
         match family {
@@ -247,8 +255,9 @@ impl TableCache {
         }
     }
 
-    /// Read the rules of both families anew. Waits for a grace period. Rules change under RTNL, and
-    /// their generation before they do: only under RTNL does one belong to the other.
+    /// Read the rules of both families anew. Waits for a grace period. The generation of rules changes
+    /// before they do, so that only under their lock one belongs to the other; RTNL keeps `dev` in its
+    /// network namespace.
     ///
     /// Fails with `ENOMEM`; packets then go on reading the rules for themselves.
     pub(crate) fn refresh(&self, dev: &NetDevice, _: &Rtnl) -> Result {
@@ -258,8 +267,15 @@ impl TableCache {
             let tables = if ops.is_null() {
                 None
             } else {
-                // SAFETY: RTNL is held.
-                Some(KBox::new(unsafe { Tables::read(ops) }, GFP_KERNEL)?)
+                let mut tables = KBox::new(Tables::new(0), GFP_KERNEL)?;
+                // SAFETY: RTNL keeps the device, and so the rules' owner, in the namespace. The lock
+                // of the rules is released before anything else is done.
+                unsafe {
+                    bindings::wgvia_fib_rules_lock(ops);
+                    *tables = Tables::read(ops);
+                    bindings::wgvia_fib_rules_unlock(ops);
+                }
+                Some(tables)
             };
             self.slot(family).replace(tables);
         }

@@ -78,8 +78,9 @@ impl DeviceEvents for Devices {
         let Some(wg) = Device::new(dev) else {
             return Ok(());
         };
-        // It has come from another network namespace.
-        if find(dev).is_some() {
+        if let Some(via) = find(dev) {
+            // It has come from another network namespace, which had other rules.
+            via.tables().forget(rtnl);
             return Ok(());
         }
         let via = Via::new()?;

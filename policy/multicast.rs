@@ -91,11 +91,15 @@ impl State {
         true
     }
 
-    /// Have a packet wait; [`None`] if too many do.
-    fn wait(&mut self, waiting: Waiting) -> Option<()> {
-        let place = self.waiting.iter_mut().find(|place| place.is_none())?;
-        *place = Some(waiting);
-        Some(())
+    /// Have a packet wait; return it if too many do.
+    fn wait(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+        match self.waiting.iter_mut().find(|place| place.is_none()) {
+            Some(place) => {
+                *place = Some(waiting);
+                Ok(())
+            }
+            None => Err(waiting),
+        }
     }
 }
 
@@ -155,13 +159,16 @@ impl Via {
             wg.send_copy(packet, peer)
         });
         if rest.left > 0 {
-            let waiting = packet.copy().and_then(|packet| {
+            let waits = packet.copy().is_some_and(|packet| {
                 let mut state = self.multicast.state.lock();
-                state.wait(Waiting { packet, rest })
+                let waits = state.wait(Waiting { packet, rest });
+                drop(state);
+                waits.is_ok()
             });
-            match waiting {
-                Some(()) => workqueue::enqueue::<Arc<Self>, COPIES>(self.into(), packet.path()),
-                None => self.counters().add(Counter::MulticastDrops, 1),
+            if waits {
+                workqueue::enqueue::<Arc<Self>, COPIES>(self.into(), packet.path());
+            } else {
+                self.counters().add(Counter::MulticastDrops, 1);
             }
         }
         first
@@ -175,11 +182,14 @@ impl Via {
         mut send: impl FnMut(PeerRef<'_>) -> bool,
     ) {
         let (mut sent, mut failed, mut looked) = (0, 0, 0);
-        while rest.left > 0 && sent + failed < AT_ONCE && looked < LOOKED_AT_ONCE {
-            let len = self.peers.len();
-            let end = len.min(rest.next + rest.left);
+        // To the end of the slots, and then from the first on.
+        for _ in 0..2 {
+            let end = self.peers.len().min(rest.next + rest.left);
             for (slot, peer) in self.peers.from(rest.next, packet.path()) {
                 if slot >= end {
+                    break;
+                }
+                if sent + failed == AT_ONCE || looked == LOOKED_AT_ONCE {
                     break;
                 }
                 rest.left = rest.left.saturating_sub(slot + 1 - rest.next);
@@ -192,15 +202,15 @@ impl Via {
                         failed += 1;
                     }
                 }
-                if sent + failed == AT_ONCE || looked == LOOKED_AT_ONCE {
-                    break;
-                }
             }
-            if sent + failed < AT_ONCE && looked < LOOKED_AT_ONCE {
-                // The slots up to the end are done; what is left are those from the first on.
-                rest.left = rest.left.saturating_sub(end.saturating_sub(rest.next));
-                rest.next = 0;
+            if sent + failed == AT_ONCE || looked == LOOKED_AT_ONCE {
+                break;
             }
+            rest.left = rest.left.saturating_sub(end.saturating_sub(rest.next));
+            rest.next = 0;
+        }
+        if sent + failed < AT_ONCE && looked < LOOKED_AT_ONCE {
+            rest.left = 0;
         }
         let segments = packet.segments();
         self.counters()
@@ -217,7 +227,12 @@ impl Via {
 
     /// Send the rest of the copies of the packets that wait. Process context.
     fn copy_waiting(&self, wg: Device<'_>) {
-        while let Some(Waiting { packet, mut rest }) = self.multicast.take() {
+        // A packet that begins to wait meanwhile has this run again, so that others who need the hook
+        // have their turn.
+        for _ in 0..WAITING {
+            let Some(Waiting { packet, mut rest }) = self.multicast.take() else {
+                break;
+            };
             while rest.left > 0 {
                 with_packet_path(|path| match packet.packet(path) {
                     Some(packet) => {
