@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check demo bench soak fuzz faults mutants suites shell clean help
+.PHONY: all kernel check lint rust-analyzer demo bench soak fuzz faults mutants suites shell clean help
 
 all:
 	@scripts/build
@@ -38,6 +38,12 @@ demo: all
 
 check: all
 	@scripts/check $(TESTS)
+
+lint: all
+	@scripts/check tree
+
+rust-analyzer: all
+	@scripts/rust-analyzer
 
 bench: all
 	@scripts/bench
