@@ -9,6 +9,7 @@
 #define _WGVIA_BINDINGS_HELPER_H
 
 #include <linux/ipv6.h>
+#include <linux/local_lock.h>
 #include <linux/netdevice.h>
 #include <linux/notifier.h>
 #include <linux/percpu.h>
@@ -264,6 +265,16 @@ static inline const struct fib6_info *wgvia_fib6_null_entry(const struct net *ne
 	return net->ipv6.fib6_null_entry;
 }
 
+static inline const struct fib6_node *
+wgvia_fib6_subtree(const struct fib6_node *node)
+{
+#ifdef CONFIG_IPV6_SUBTREES
+	return rcu_dereference(node->subtree);
+#else
+	return NULL;
+#endif
+}
+
 static inline struct workqueue_struct *wgvia_alloc_workqueue(const char *name)
 {
 	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
@@ -300,8 +311,15 @@ static inline void wgvia_packet_path_end(void)
 /* The copy that this CPU is sending, and the peer that it is for: see
  * wgvia_send_copy()
  */
-static DEFINE_PER_CPU(const struct sk_buff *, wgvia_copy);
-static DEFINE_PER_CPU(struct wg_peer *, wgvia_copy_for);
+struct copy_mark {
+	local_lock_t bh_lock;
+	const struct sk_buff *skb;
+	struct wg_peer *peer;
+};
+
+static DEFINE_PER_CPU(struct copy_mark, copy_mark) = {
+	.bh_lock = INIT_LOCAL_LOCK(bh_lock),
+};
 
 /* Sends a copy of a packet to a peer by the device's own transmit function, which
  * asks the hook for the peer before it does anything else. WireGuard encrypts in
@@ -315,18 +333,21 @@ static inline bool wgvia_send_copy(struct net_device *dev,
 
 	if (!copy)
 		return false;
-	__this_cpu_write(wgvia_copy, copy);
-	__this_cpu_write(wgvia_copy_for, peer);
+	/* On PREEMPT_RT, BH disabled is not enough to have the mark alone. */
+	local_lock_nested_bh(&copy_mark.bh_lock);
+	__this_cpu_write(copy_mark.skb, copy);
+	__this_cpu_write(copy_mark.peer, peer);
 	dev->netdev_ops->ndo_start_xmit(copy, dev);
-	__this_cpu_write(wgvia_copy, NULL);
+	__this_cpu_write(copy_mark.skb, NULL);
+	local_unlock_nested_bh(&copy_mark.bh_lock);
 	return true;
 }
 
 /* The peer that a packet is for, if it is the copy that is being sent */
 static inline struct wg_peer *wgvia_copy_peer(const struct sk_buff *skb)
 {
-	return __this_cpu_read(wgvia_copy) == skb ?
-		__this_cpu_read(wgvia_copy_for) : NULL;
+	return __this_cpu_read(copy_mark.skb) == skb ?
+		__this_cpu_read(copy_mark.peer) : NULL;
 }
 
 /* Per-CPU counters by number: bindgen knows no address spaces */
@@ -362,8 +383,11 @@ static inline bool wgvia_netdev_is_registered(const struct net_device *dev)
 
 static inline void wgvia_netdev_set_multicast(struct net_device *dev)
 {
+	/* Not dev->flags: these say too what others want for a time, as
+	 * IFF_PROMISC.
+	 */
 	if (!(dev->flags & IFF_MULTICAST))
-		dev_change_flags(dev, dev->flags | IFF_MULTICAST, NULL);
+		dev_change_flags(dev, netif_get_flags(dev) | IFF_MULTICAST, NULL);
 }
 
 static inline struct net_device *wgvia_device_from_index(struct net *net,

@@ -218,7 +218,7 @@ impl<'p> Query<'_, 'p> {
             let nothing = bindings::wgvia_fib6_null_entry(net);
             let root = &raw const (*table).tb6_root;
             walk6(root, Key6::Destination, addr, |node| {
-                let subtree = (&raw const (*node).subtree).read_volatile();
+                let subtree = bindings::wgvia_fib6_subtree(node);
                 // The routes with a source prefix are more specific than the one without.
                 let specific = (!subtree.is_null())
                     .then(|| {

@@ -18,10 +18,7 @@ use crate::{
     },
     policy::via::Via, //
 };
-use core::{
-    ops::Deref,
-    ptr, //
-};
+use core::ptr;
 use kernel::sync::Arc;
 
 /// A device and a key, and the peer that has the key.
@@ -33,6 +30,11 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
+    /// Return the device.
+    pub(super) fn via(&self) -> &Arc<Via> {
+        &self.via
+    }
+
     pub(super) fn new(via: Arc<Via>, key: PublicKey) -> Self {
         Self {
             via,
@@ -63,29 +65,25 @@ impl Binding {
 ///
 /// The table of bindings has counted a state for this.
 #[must_use = "the binding counts the state no longer when this is dropped"]
-pub(crate) struct Counted(Arc<Binding>);
+pub(crate) struct Counted(Option<Arc<Binding>>);
 
 impl Counted {
     /// Take a binding whose count has just gone up by one for this.
     pub(super) fn new(binding: Arc<Binding>) -> Self {
         // INVARIANT: The caller has counted it.
-        Self(binding)
+        Self(Some(binding))
     }
-}
 
-impl Deref for Counted {
-    type Target = Binding;
-
-    fn deref(&self) -> &Binding {
-        &self.0
+    /// Return the binding; it is there until this is dropped.
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        self.0.as_deref()
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // The table may drop its reference to the binding meanwhile, and the binding has the last
-        // but this one to the device.
-        let via = self.0.via.clone();
-        via.release(&self.0.key);
+        if let Some(binding) = self.0.take() {
+            Via::release(binding);
+        }
     }
 }

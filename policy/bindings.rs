@@ -190,24 +190,28 @@ impl Via {
         Ok(Counted::new(binding))
     }
 
-    /// Count one state less for the binding of `key`. Any context with interrupts on.
-    pub(super) fn release(&self, key: &PublicKey) {
-        // `give_up_bindings` waits for those that are between the table and the end of this.
-        let _rcu = rcu::read_lock();
-        let mut table = self.bindings.table.lock();
+    /// Count one state less for a binding. Any context with interrupts on.
+    pub(super) fn release(binding: Arc<Binding>) {
+        let via = binding.via().clone();
+        // `give_up_bindings` waits for those that are between the table and the end of this. What it
+        // may put of a peer is put before that.
+        let rcu = rcu::read_lock();
+        let mut table = via.bindings.table.lock();
         let mut gone = None;
-        if let Some(entry) = table.tree.get_mut(key) {
+        if let Some(entry) = table.tree.get_mut(binding.key()) {
             entry.states -= 1;
             if entry.states == 0 {
-                gone = table.tree.remove_node(key);
+                gone = table.tree.remove_node(binding.key());
             }
             table.states -= 1;
         }
         if table.states == 0 {
-            self.per_packet.has_bindings.store(false, Relaxed);
+            via.per_packet.has_bindings.store(false, Relaxed);
         }
         drop(table);
         drop(gone);
+        drop(binding);
+        drop(rcu);
     }
 
     fn binding(&self, key: &PublicKey) -> Option<Arc<Binding>> {
@@ -282,8 +286,8 @@ mod tests {
         let first = bind(&via, 1)?;
         let second = bind(&via, 1)?;
         let other = bind(&via, 2)?;
-        assert!(ptr::eq(&*first, &*second));
-        assert!(!ptr::eq(&*first, &*other));
+        let at = |counted: &Counted| counted.binding().map(ptr::from_ref);
+        assert!(at(&first).is_some() && at(&first) == at(&second) && at(&first) != at(&other));
         assert_eq!(keys(&via)?[..], [(1, 2), (2, 1)]);
         assert_eq!(via.states(), 3);
 

@@ -44,10 +44,10 @@ pub(crate) enum State {
 }
 
 impl State {
-    fn key(&self) -> &PublicKey {
+    fn key(&self) -> Option<&PublicKey> {
         match self {
-            Self::Binding(counted) => counted.key(),
-            Self::Key(key) => key,
+            Self::Binding(counted) => counted.binding().map(Binding::key),
+            Self::Key(key) => Some(key),
         }
     }
 }
@@ -99,13 +99,15 @@ impl Encap for WgPeer {
     }
 
     fn fill(state: &State, message: &mut Message<'_>) -> Result {
-        message.put_bytes(abi::RTA_WGPEER, state.key().as_bytes())
+        message.put_bytes(abi::RTA_WGPEER, state.key().ok_or(EINVAL)?.as_bytes())
     }
 
     fn same(a: &State, b: &State) -> bool {
         match (a, b) {
             // There is one binding for each device and key.
-            (State::Binding(a), State::Binding(b)) => ptr::eq::<Binding>(&**a, &**b),
+            (State::Binding(a), State::Binding(b)) => {
+                matches!((a.binding(), b.binding()), (Some(a), Some(b)) if ptr::eq(a, b))
+            }
             // The FIB compares the devices.
             _ => a.key() == b.key(),
         }
@@ -115,7 +117,7 @@ impl Encap for WgPeer {
 /// Return the binding of the peer that a nexthop names.
 pub(crate) fn binding<'p>(nexthop: &Nexthop<'p>) -> Option<&'p Binding> {
     match nexthop.encap()?.state::<WgPeer>()? {
-        State::Binding(counted) => Some(counted),
+        State::Binding(counted) => counted.binding(),
         State::Key(_) => None,
     }
 }

@@ -225,22 +225,18 @@ impl Via {
             || peer.has_endpoint() && self.multicast.state.lock().give(uptime_ms(), slot)
     }
 
-    /// Send the rest of the copies of the packets that wait. Process context.
+    /// Send the rest of the copies of one of the packets that wait. Process context.
     fn copy_waiting(&self, wg: Device<'_>) {
-        // A packet that begins to wait meanwhile has this run again, so that others who need the hook
-        // have their turn.
-        for _ in 0..WAITING {
-            let Some(Waiting { packet, mut rest }) = self.multicast.take() else {
-                break;
-            };
-            while rest.left > 0 {
-                with_packet_path(|path| match packet.packet(path) {
-                    Some(packet) => {
-                        self.copies(&packet, &mut rest, |peer| wg.send_copy(&packet, peer));
-                    }
-                    None => rest.left = 0,
-                });
-            }
+        let Some(Waiting { packet, mut rest }) = self.multicast.take() else {
+            return;
+        };
+        while rest.left > 0 {
+            with_packet_path(|path| match packet.packet(path) {
+                Some(packet) => {
+                    self.copies(&packet, &mut rest, |peer| wg.send_copy(&packet, peer));
+                }
+                None => rest.left = 0,
+            });
         }
     }
 }
@@ -249,7 +245,11 @@ impl WorkItem<COPIES> for Via {
     type Pointer = Arc<Via>;
 
     fn run(this: Arc<Via>) {
-        this.with_hook(|attachment| this.copy_waiting(attachment.device()));
+        // A packet that begins to wait meanwhile has this run again. Whoever wants to detach the hook,
+        // with RTNL, waits for one packet at the most.
+        for _ in 0..WAITING {
+            this.with_hook(|attachment| this.copy_waiting(attachment.device()));
+        }
     }
 }
 
