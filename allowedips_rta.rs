@@ -142,11 +142,6 @@ fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdi
     } = via.settings();
     let on = mode == Mode::On;
     let routed = packet.nexthop(wg.netdev());
-    if multicast && packet.is_to_link_scope_group() && !packet.came_in_by(wg.netdev()) {
-        if let Some(verdict) = select_for_group(via, wg, packet, routed.as_ref()) {
-            return verdict;
-        }
-    }
     let nexthop = routed.or_else(|| {
         // Without a binding none is keyed, and in mode auto nothing else counts.
         (on || via.has_bindings())
@@ -154,6 +149,14 @@ fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdi
             .flatten()
             .map(|found| found.chosen())
     });
+    let binding = nexthop.as_ref().and_then(encap::binding);
+    if multicast
+        && binding.is_none()
+        && packet.is_to_link_scope_group()
+        && !packet.came_in_by(wg.netdev())
+    {
+        return select_for_group(via, wg, packet, routed.as_ref());
+    }
     let Some(nexthop) = nexthop else {
         return if on {
             Verdict::Drop(Counter::TxDropNoRoute)
@@ -161,7 +164,7 @@ fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdi
             Verdict::Pass
         };
     };
-    let (peer, sent, not_sent) = if let Some(binding) = encap::binding(&nexthop) {
+    let (peer, sent, not_sent) = if let Some(binding) = binding {
         (
             binding.peer_on(&via, path),
             Counter::TxWgPeer,
@@ -189,18 +192,14 @@ fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdi
     }
 }
 
-/// Choose the peer that a packet to a link-scope group goes to, and send the others copies; [`None`]
-/// if its nexthop names the peer. A next hop that the sender named, instead of routing, is the only
-/// one to have it, in every mode.
+/// Choose the peer that a packet to a link-scope group goes to, and send the others copies. A next hop
+/// that the sender named, instead of routing, is the only one to have it, in every mode.
 fn select_for_group(
     via: ArcBorrow<'_, Via>,
     wg: Device<'_>,
     packet: &Packet<'_>,
     nexthop: Option<&Nexthop<'_>>,
-) -> Option<Verdict<Peer>> {
-    if nexthop.is_some_and(|nexthop| encap::binding(nexthop).is_some()) {
-        return None;
-    }
+) -> Verdict<Peer> {
     let (peer, sent, not_sent) = match nexthop.and_then(|nexthop| nexthop.named_by_sender()) {
         Some(named) => (
             neighbour(wg, named, packet.path()).and_then(PeerRef::get),
@@ -213,10 +212,10 @@ fn select_for_group(
             Counter::TxDropMulticast,
         ),
     };
-    Some(match peer {
+    match peer {
         Some(peer) => Verdict::Accept(peer, sent),
         None => Verdict::Drop(not_sent),
-    })
+    }
 }
 
 /// Check the inner source of a packet against the peer that sent it.
@@ -380,7 +379,8 @@ impl<'p> Source<'_, 'p> {
             is_any: false,
             leads: None,
         };
-        for nexthop in route.nexthops_on(self.wg.netdev()) {
+        let mut nexthops = route.nexthops_on(self.wg.netdev());
+        for nexthop in nexthops.by_ref() {
             members.is_any = true;
             let (leads, counter) = if let Some(binding) = encap::binding(&nexthop) {
                 members.is_keyed = true;
@@ -403,6 +403,8 @@ impl<'p> Source<'_, 'p> {
                 }
             }
         }
+        // One that is not looked at may be keyed.
+        members.is_keyed |= nexthops.is_cut_off();
         members
     }
 

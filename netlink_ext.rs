@@ -149,7 +149,12 @@ fn device_set(request: &Request<'_>) -> Result {
 
     let rtnl = RtnlGuard::lock();
     let wg = named_device(request, &rtnl)?;
-    let via = devices::find(wg.netdev()).ok_or(ENODEV)?;
+    let via = devices::find(wg.netdev()).ok_or_else(|| {
+        request
+            .extack()
+            .set(c"the device is being registered or deleted");
+        ENODEV
+    })?;
     via.set(change, wg, &rtnl).map_err(|err| match err {
         EBUSY => {
             request
@@ -180,8 +185,7 @@ fn dump_bindings(dump: &mut Dump<'_>, wg: Device<'_>) -> Result {
             message.put_u32(abi::WGVIA_A_BINDING_IFINDEX, wg.netdev().ifindex())?;
             message.put_bytes(abi::WGVIA_A_BINDING_KEY, key.as_bytes())?;
             message.put_u32(abi::WGVIA_A_BINDING_STATES, states as u32)?;
-            let present = wg.peer_by_key(&key).is_some();
-            message.put_u8(abi::WGVIA_A_BINDING_PRESENT, present.into())
+            message.put_u8(abi::WGVIA_A_BINDING_PRESENT, binding.is_present().into())
         })?;
         let cursor = dump.cursor();
         cursor.has_key = true;

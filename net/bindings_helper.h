@@ -381,6 +381,11 @@ static inline bool wgvia_netdev_is_registered(const struct net_device *dev)
 	return READ_ONCE(dev->reg_state) == NETREG_REGISTERED;
 }
 
+static inline bool wgvia_netdev_is_running(const struct net_device *dev)
+{
+	return netif_running(dev);
+}
+
 static inline void wgvia_netdev_set_multicast(struct net_device *dev)
 {
 	/* Not dev->flags: these say too what others want for a time, as

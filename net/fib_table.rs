@@ -6,16 +6,19 @@
 //! [`include/net/ip6_fib.h`](srctree/include/net/ip6_fib.h)
 
 use super::{
-    addr,
-    bindings,
+    addr, bindings,
     fib_rules::{
         vrf_table,
         Family,
         TableCache, //
     },
     netdev::NetDevice,
+    nexthop::is_advertised,
     packet::PacketPath,
-    route::Route, //
+    route::{
+        Route, //
+        MAX_MEMBERS,
+    },
 };
 use core::{
     net::{
@@ -98,7 +101,14 @@ impl<'p> Query<'_, 'p> {
                 }
                 if let Some(longest) = longest {
                     // A rule hides no route that rejects.
-                    if longest.route.is_none() || !table.hides(longest.len, self.dev) {
+                    let hidden = longest.route.is_some_and(|route| {
+                        let group = match self.through {
+                            Through::Device => self.dev.group(),
+                            Through::Any => route.group(),
+                        };
+                        table.hides(longest.len, group)
+                    });
+                    if !hidden {
                         visit(longest);
                     }
                 }
@@ -170,40 +180,71 @@ impl<'p> Query<'_, 'p> {
             Err(longest) => return (longest, false),
         };
         // SAFETY: Found under RCU just above.
-        let (kind, on_dev, is_kernels) = unsafe {
-            (
-                u32::from(any.type_),
-                (*any.nhc).nhc_dev == dev,
-                u32::from((*any.fi).fib_protocol) == bindings::RTPROT_KERNEL,
-            )
-        };
-        // As the kernel makes it of an address; not a route of type local by hand (AnyIP).
-        let own = is_kernels
-            && any.prefixlen == 32
-            && (kind == bindings::RTN_LOCAL || kind == bindings::RTN_BROADCAST && on_dev);
-        if self.through == Through::Any || kind == bindings::RTN_UNICAST && on_dev {
+        let (on_dev, own) = unsafe { ((*any.nhc).nhc_dev == dev, self.is_own4(&any)) };
+        if self.through == Through::Any || is_unicast4(&any) && on_dev {
             // SAFETY: Found under RCU just above.
             return (Some(unsafe { longest_of4(&any) }), own);
         }
         // SAFETY: The table is valid under RCU; what it finds is found under RCU.
-        let bound = unsafe {
+        unsafe {
             match lookup4(table, addr, self.dev.ifindex()) {
-                // An address of the device itself. The other address of the /31 has the same shorter
-                // prefixes.
+                // An address of the device itself, which hides shorter prefixes.
                 Ok(host) if host.prefixlen == 32 && !is_unicast4(&host) => {
-                    let other = Ipv4Addr::from_bits(addr.to_bits() ^ 1);
-                    match lookup4(table, other, self.dev.ifindex()) {
-                        Ok(bound) => Some(longest_of4(&bound)),
-                        Err(longest) => longest,
-                    }
-                    .filter(|longest| longest.len < 32)
+                    (self.behind4(table, addr), own || self.is_own4(&host))
                 }
                 // A shorter prefix of another type on the device, as AnyIP has it, is the host's.
-                Ok(bound) => Some(longest_of4(&bound)),
-                Err(longest) => longest,
+                Ok(bound) => (Some(longest_of4(&bound)), own),
+                Err(longest) => (longest, own),
             }
+        }
+    }
+
+    /// The longest prefix on the device that is shorter than /32.
+    ///
+    /// An address that differs in one bit has the same prefixes up to this bit.
+    ///
+    /// # Safety
+    ///
+    /// `table` is valid, and an RCU read-side critical section goes on.
+    unsafe fn behind4(
+        &self,
+        table: *mut bindings::fib_table,
+        addr: Ipv4Addr,
+    ) -> Option<Longest<'p>> {
+        for bit in 0..32_u8 {
+            let other = Ipv4Addr::from_bits(addr.to_bits() ^ 1 << bit);
+            // SAFETY: The caller promises it; what it finds is found under RCU.
+            let longest = unsafe {
+                match lookup4(table, other, self.dev.ifindex()) {
+                    Ok(bound) => Some(longest_of4(&bound)),
+                    Err(longest) => longest,
+                }
+            }?;
+            if longest.len <= 31 - bit {
+                return Some(longest);
+            }
+        }
+        None
+    }
+
+    /// Tell whether this is what the kernel makes of an address of the host, or of a subnet of the
+    /// device; and not a route of type local by hand (AnyIP).
+    ///
+    /// # Safety
+    ///
+    /// `result` was found under RCU, which goes on.
+    unsafe fn is_own4(&self, result: &bindings::fib_result) -> bool {
+        // SAFETY: The caller promises it.
+        let (on_dev, is_kernels) = unsafe {
+            (
+                (*result.nhc).nhc_dev == self.dev.as_raw(),
+                u32::from((*result.fi).fib_protocol) == bindings::RTPROT_KERNEL,
+            )
         };
-        (bound, own)
+        let kind = u32::from(result.type_);
+        is_kernels
+            && result.prefixlen == 32
+            && (kind == bindings::RTN_LOCAL || kind == bindings::RTN_BROADCAST && on_dev)
     }
 
     fn longest6(&self, table: u32, addr: Ipv6Addr, from: Ipv6Addr) -> Option<Longest<'p>> {
@@ -246,18 +287,29 @@ impl<'p> Query<'_, 'p> {
     ) -> Option<Option<Longest<'p>>> {
         // SAFETY: The caller promises it, and the same holds for the routes of a node.
         unsafe {
-            if u32::from((*node).fn_flags) & bindings::RTN_RTINFO == 0 {
+            let flags = (&raw const (*node).fn_flags).read_volatile();
+            if u32::from(flags) & bindings::RTN_RTINFO == 0 {
                 return None;
             }
-            let mut f6i = (&raw const (*node).leaf).read_volatile();
+            let first = (&raw const (*node).leaf).read_volatile();
+            let mut f6i = first;
             // In the order of their metrics
-            while !f6i.is_null() {
+            for _ in 0..MAX_MEMBERS {
+                if f6i.is_null() {
+                    return None;
+                }
                 if let Some(found) = self.route6(f6i, nothing) {
                     return Some(found);
                 }
                 f6i = (&raw const (*f6i).fib6_next).read_volatile();
             }
-            None
+            // There are more than are looked at: who asks finds none that leads anywhere.
+            (!f6i.is_null()).then(|| {
+                Some(Longest {
+                    len: (*first).fib6_dst.plen as u8,
+                    route: Some(Route::from_fib6_info(first)),
+                })
+            })
         }
     }
 
@@ -278,26 +330,33 @@ impl<'p> Query<'_, 'p> {
                 return None;
             }
             let len = (*f6i).fib6_dst.plen as u8;
+            let flags = (&raw const (*f6i).fib6_flags).read_volatile();
             let is_object = !(*f6i).nh.is_null();
-            let rejects = (*f6i).fib6_flags & bindings::RTF_REJECT != 0
+            let rejects = flags & bindings::RTF_REJECT != 0
                 || is_object && bindings::nexthop_is_blackhole((*f6i).nh);
             if rejects && u32::from((*f6i).fib6_type) == bindings::RTN_THROW {
                 return Some(None);
             }
             let unicast = u32::from((*f6i).fib6_type) == bindings::RTN_UNICAST
-                && (*f6i).fib6_flags & (bindings::RTF_LOCAL | bindings::RTF_ANYCAST) == 0;
+                && flags & (bindings::RTF_LOCAL | bindings::RTF_ANYCAST) == 0;
             let route = Route::from_fib6_info(f6i);
+            // A sibling has a turn of its own.
+            let on_dev = if is_object {
+                route.nexthops_on(self.dev).next().is_some()
+            } else {
+                let nhc = bindings::wgvia_fib6_nhc(f6i);
+                let nhc_flags = (&raw const (*nhc).nhc_flags).read_volatile();
+                (*nhc).nhc_dev == self.dev.as_raw()
+                    && u32::from(nhc_flags) & bindings::RTNH_F_DEAD == 0
+            };
+            // A peer can write it, so it counts for nothing.
+            if on_dev && is_advertised(flags) {
+                return None;
+            }
             let counts = rejects
                 || match self.through {
                     Through::Any => true,
-                    // A sibling has a turn of its own.
-                    Through::Device if !is_object => {
-                        let nhc = bindings::wgvia_fib6_nhc(f6i);
-                        unicast
-                            && (*nhc).nhc_dev == self.dev.as_raw()
-                            && u32::from((*nhc).nhc_flags) & bindings::RTNH_F_DEAD == 0
-                    }
-                    Through::Device => unicast && route.nexthops_on(self.dev).next().is_some(),
+                    Through::Device => unicast && on_dev,
                 };
             counts.then_some(Some(Longest {
                 len,
@@ -412,7 +471,8 @@ unsafe fn walk6<R>(
                     }
                 }
             }
-            if u32::from((*node).fn_flags) & bindings::RTN_ROOT != 0 {
+            let flags = (&raw const (*node).fn_flags).read_volatile();
+            if u32::from(flags) & bindings::RTN_ROOT != 0 {
                 return None;
             }
             let parent = (&raw const (*node).parent).read_volatile();

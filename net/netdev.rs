@@ -127,6 +127,12 @@ impl NetDevice {
         (unsafe { core::ptr::read_volatile(&raw const (*self.as_raw()).ifindex) }) as u32
     }
 
+    /// Tell whether it is up.
+    pub(crate) fn is_running(&self) -> bool {
+        // SAFETY: Valid by the type invariants.
+        unsafe { bindings::wgvia_netdev_is_running(self.as_raw()) }
+    }
+
     /// Its group (`ip link set group`).
     pub(crate) fn group(&self) -> i32 {
         // SAFETY: Valid by the type invariants. A racy read is one of the values that it has had.

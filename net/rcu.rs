@@ -41,7 +41,7 @@ impl<T> RcuBox<T> {
     }
 
     /// Read it, for as long as the packet path goes on.
-    pub(crate) fn load<'p>(&self, _: &'p PacketPath) -> Option<&'p T> {
+    pub(crate) fn load<'p>(&'p self, _: &'p PacketPath) -> Option<&'p T> {
         // SAFETY: Null, or a box by the type invariants, which `replace` frees after a grace period
         // that starts when it is not to be found here any more.
         unsafe { self.0.load(Acquire).as_ref() }

@@ -59,7 +59,7 @@ impl<'p> Route<'p> {
     /// `f6i` was found in the FIB in an RCU read-side critical section that lasts for `'p`.
     pub(super) unsafe fn from_fib6_info(f6i: *mut bindings::fib6_info) -> Self {
         // SAFETY: The caller promises it.
-        let (nh, flags) = unsafe { ((*f6i).nh, (*f6i).fib6_flags) };
+        let (nh, flags) = unsafe { ((*f6i).nh, (&raw const (*f6i).fib6_flags).read_volatile()) };
         // INVARIANT: The caller promises it, and a route keeps its nexthop object.
         Self {
             advertised: is_advertised(flags),
@@ -80,6 +80,20 @@ impl<'p> Route<'p> {
     pub(super) unsafe fn nexthop(&self, nhc: *const bindings::fib_nh_common) -> Nexthop<'p> {
         // SAFETY: The caller promises it.
         unsafe { Nexthop::from_fib(nhc, self.advertised) }
+    }
+
+    /// Return the group of the device of its first nexthop; -1 if there is none.
+    pub(super) fn group(&self) -> i32 {
+        let mut cursor = self.cursor;
+        // SAFETY: By the type invariants; a nexthop keeps its device, and a racy read of the group is
+        // one of the values that it has had.
+        unsafe {
+            let nhc = cursor.next();
+            if nhc.is_null() || (*nhc).nhc_dev.is_null() {
+                return -1;
+            }
+            (&raw const (*(*nhc).nhc_dev).group).read_volatile()
+        }
     }
 
     /// Iterate over its nexthops on `dev`, among the first [`MAX_MEMBERS`] members of a multipath
@@ -166,6 +180,14 @@ pub(crate) struct NexthopsOn<'p> {
     /// How many more are looked at.
     left: u32,
     _path: PhantomData<&'p PacketPath>,
+}
+
+impl NexthopsOn<'_> {
+    /// Tell whether there were more members than are looked at.
+    pub(crate) fn is_cut_off(&mut self) -> bool {
+        // SAFETY: By the type invariants.
+        self.left == 0 && !unsafe { self.cursor.next() }.is_null()
+    }
 }
 
 impl<'p> Iterator for NexthopsOn<'p> {

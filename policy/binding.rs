@@ -48,6 +48,11 @@ impl Binding {
         &self.key
     }
 
+    /// Tell whether the device has the peer now.
+    pub(crate) fn is_present(&self) -> bool {
+        !self.peer.is_empty()
+    }
+
     /// Return the peer on the packet path of `via`; [`None`] while the device does not have it, or if
     /// the binding is another device's.
     pub(crate) fn peer_on<'p>(&self, via: &Via, path: &'p PacketPath) -> Option<PeerRef<'p>> {

@@ -87,7 +87,10 @@ impl DeviceEvents for Devices {
         let node = RBTreeNode::new(dev.id(), via.clone(), GFP_KERNEL)?;
         match via.set(Change::to(Settings::DEFAULT), wg, rtnl) {
             Err(EEXIST) => {
-                pr_warn!("another module chooses the peers of a device: wgvia is off on it\n")
+                pr_warn!(
+                    "{}: another module chooses its peers, so wgvia is off on it\n",
+                    dev.name(rtnl)
+                )
             }
             done => done?,
         }

@@ -84,7 +84,7 @@ impl Encap for WgPeer {
             EINVAL
         })?;
         let via = devices::find(dev).ok_or_else(|| {
-            extack.set(c"the device is being deleted");
+            extack.set(c"the device is being registered or deleted");
             ENODEV
         })?;
         let counted = via.bind(wg, &key).inspect_err(|&err| {
@@ -92,7 +92,7 @@ impl Encap for WgPeer {
                 extack.set(c"wgvia is off on this device: wgvia set DEV mode auto turns it on");
             }
         })?;
-        if wg.peer_by_key(&key).is_none() {
+        if !counted.binding().is_some_and(Binding::is_present) {
             extack.set(c"no peer has this key yet: packets get ENOKEY until it is added");
         }
         Ok(State::Binding(counted))

@@ -58,6 +58,8 @@ const PER_SECOND: usize = 16;
 struct Rest {
     next: usize,
     left: usize,
+    /// How many slots there were.
+    len: usize,
 }
 
 /// A packet that waits for the rest of its copies.
@@ -149,6 +151,7 @@ impl Via {
         let mut rest = Rest {
             next: next.checked_rem(len)?,
             left: len,
+            len,
         };
         let mut first = None;
         self.copies(packet, &mut rest, |peer| {
@@ -184,7 +187,7 @@ impl Via {
         let (mut sent, mut failed, mut looked) = (0, 0, 0);
         // To the end of the slots, and then from the first on.
         for _ in 0..2 {
-            let end = self.peers.len().min(rest.next + rest.left);
+            let end = rest.len.min(rest.next + rest.left);
             for (slot, peer) in self.peers.from(rest.next, packet.path()) {
                 if slot >= end {
                     break;
@@ -195,7 +198,7 @@ impl Via {
                 rest.left = rest.left.saturating_sub(slot + 1 - rest.next);
                 rest.next = slot + 1;
                 looked += 1;
-                if self.may_have_copy(slot, peer) {
+                if let Some(peer) = peer.filter(|peer| self.may_have_copy(slot, *peer)) {
                     if send(peer) {
                         sent += 1;
                     } else {
@@ -230,7 +233,7 @@ impl Via {
         let Some(Waiting { packet, mut rest }) = self.multicast.take() else {
             return;
         };
-        while rest.left > 0 {
+        while rest.left > 0 && wg.netdev().is_running() {
             with_packet_path(|path| match packet.packet(path) {
                 Some(packet) => {
                     self.copies(&packet, &mut rest, |peer| wg.send_copy(&packet, peer));

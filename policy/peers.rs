@@ -90,12 +90,12 @@ impl Peers {
         self.len.load(Relaxed)
     }
 
-    /// Iterate over the peers in the slots from `start` on, with the numbers of the slots.
+    /// Iterate over the slots from `start` on: their numbers, and the peers in them.
     pub(super) fn from<'p>(
         &'p self,
         start: usize,
         path: &'p PacketPath,
-    ) -> impl Iterator<Item = (usize, PeerRef<'p>)> + 'p {
+    ) -> impl Iterator<Item = (usize, Option<PeerRef<'p>>)> + 'p {
         let mut chunk = self.first.as_ref();
         let mut base = 0;
         let mut number = start;
@@ -104,9 +104,7 @@ impl Peers {
             match number.checked_sub(base).and_then(|i| here.slots.get(i)) {
                 Some(slot) => {
                     number += 1;
-                    if let Some(peer) = slot.load(path) {
-                        return Some((number - 1, peer));
-                    }
+                    return Some((number - 1, slot.load(path)));
                 }
                 None => {
                     base += here.slots.len();
@@ -150,14 +148,12 @@ impl Peers {
 
     fn try_add(&self, peer: Peer, key: &PublicKey) -> Result {
         let mut index = self.index.lock();
-        let number = match index.free.pop() {
-            Some(number) => number,
-            None => self.len(),
-        };
+        let number = index.free.last().copied().unwrap_or_else(|| self.len());
         let slot = self.slot(number)?;
         index
             .slots
             .try_create_and_insert(*key, number, GFP_KERNEL)?;
+        _ = index.free.pop();
         slot.set(Some(peer));
         if number == self.len() {
             self.len.store(number + 1, Relaxed);

@@ -152,6 +152,11 @@ impl PeerSlot {
         drop(unsafe { Peer::from_raw(old) });
     }
 
+    /// Tell whether a peer is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load(Acquire).is_null()
+    }
+
     /// Return the peer in it.
     pub(crate) fn load<'p>(&self, _: &'p PacketPath) -> Option<PeerRef<'p>> {
         // SAFETY: The slot owned a reference when this was loaded, and see `set`.
