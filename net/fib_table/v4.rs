@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tables of IPv4.
+//!
+//! C header: [`include/net/ip_fib.h`](srctree/include/net/ip_fib.h)
+
+use super::{
+    Longest,
+    Query,
+    Through, //
+};
+use crate::net::{
+    addr,
+    bindings,
+    route::Route, //
+};
+use core::net::Ipv4Addr;
+
+impl<'p> Query<'_, 'p> {
+    /// The longest prefix in a table, and whether the table says that the address is one of the host.
+    pub(super) fn longest4(&self, table: u32, addr: Ipv4Addr) -> (Option<Longest<'p>>, bool) {
+        // SAFETY: The device is valid, and the packet path is under RCU.
+        let table = unsafe { bindings::wgvia_fib4_table(self.dev.as_raw(), table) };
+        if table.is_null() {
+            return (None, false);
+        }
+        let dev = self.dev.as_raw();
+        // Mostly what is found by any device is on the device, or local. So ask for that first.
+        // SAFETY: The table is valid under RCU.
+        let any = match unsafe { lookup4(table, addr, 0) } {
+            Ok(any) => any,
+            Err(longest) => return (longest, false),
+        };
+        // SAFETY: Found under RCU just above.
+        let (on_dev, own) = unsafe { ((*any.nhc).nhc_dev == dev, self.is_own4(&any)) };
+        if self.through == Through::Any || is_unicast4(&any) && on_dev {
+            // SAFETY: Found under RCU just above.
+            return (Some(unsafe { longest_of4(&any) }), own);
+        }
+        // SAFETY: The table is valid under RCU; what it finds is found under RCU.
+        unsafe {
+            match lookup4(table, addr, self.dev.ifindex()) {
+                // An address of the device itself, which hides shorter prefixes.
+                Ok(host) if host.prefixlen == 32 && !is_unicast4(&host) => {
+                    (self.behind4(table, addr), own || self.is_own4(&host))
+                }
+                // A shorter prefix of another type on the device, as AnyIP has it, is the host's.
+                Ok(bound) => (Some(longest_of4(&bound)), own),
+                Err(longest) => (longest, own),
+            }
+        }
+    }
+
+    /// The longest prefix on the device that is shorter than /32.
+    ///
+    /// An address that differs in one bit has the same prefixes up to this bit.
+    ///
+    /// # Safety
+    ///
+    /// `table` is valid, and an RCU read-side critical section goes on.
+    unsafe fn behind4(
+        &self,
+        table: *mut bindings::fib_table,
+        addr: Ipv4Addr,
+    ) -> Option<Longest<'p>> {
+        for bit in 0..32_u8 {
+            let other = Ipv4Addr::from_bits(addr.to_bits() ^ 1 << bit);
+            // SAFETY: The caller promises it; what it finds is found under RCU.
+            let longest = unsafe {
+                match lookup4(table, other, self.dev.ifindex()) {
+                    Ok(bound) => Some(longest_of4(&bound)),
+                    Err(longest) => longest,
+                }
+            }?;
+            if longest.len <= 31 - bit {
+                return Some(longest);
+            }
+        }
+        None
+    }
+
+    /// Tell whether this is what the kernel makes of an address of the host, or of a subnet of the
+    /// device; and not a route of type local by hand (AnyIP).
+    ///
+    /// # Safety
+    ///
+    /// `result` was found under RCU, which goes on.
+    unsafe fn is_own4(&self, result: &bindings::fib_result) -> bool {
+        // SAFETY: The caller promises it.
+        let (on_dev, is_kernels) = unsafe {
+            (
+                (*result.nhc).nhc_dev == self.dev.as_raw(),
+                u32::from((*result.fi).fib_protocol) == bindings::RTPROT_KERNEL,
+            )
+        };
+        let kind = u32::from(result.type_);
+        is_kernels
+            && result.prefixlen == 32
+            && (kind == bindings::RTN_LOCAL || kind == bindings::RTN_BROADCAST && on_dev)
+    }
+}
+
+/// Look an address up in a table, by the device of an index or, if it is 0, by any; fails with what
+/// there is to say where no route is found.
+///
+/// # Safety
+///
+/// `table` is valid, and an RCU read-side critical section goes on.
+unsafe fn lookup4<'p>(
+    table: *mut bindings::fib_table,
+    addr: Ipv4Addr,
+    oif: u32,
+) -> Result<bindings::fib_result, Option<Longest<'p>>> {
+    let mut flow = bindings::flowi4 {
+        daddr: addr::to_be32(addr),
+        ..Default::default()
+    };
+    flow.__fl_common.flowic_oif = oif as i32;
+    let mut result = bindings::fib_result {
+        // Where the kernel does not say which prefix rejects, it is taken for the longest.
+        prefixlen: 32,
+        ..Default::default()
+    };
+    // SAFETY: The caller promises it.
+    let err = unsafe {
+        bindings::fib_table_lookup(table, &flow, &mut result, bindings::FIB_LOOKUP_NOREF as i32)
+    };
+    match err {
+        0 => Ok(result),
+        // Nothing found, or throw
+        _ if err == kernel::error::code::EAGAIN.to_errno() => Err(None),
+        _ => Err(Some(Longest {
+            len: result.prefixlen,
+            route: None,
+        })),
+    }
+}
+
+fn is_unicast4(result: &bindings::fib_result) -> bool {
+    u32::from(result.type_) == bindings::RTN_UNICAST
+}
+
+/// # Safety
+///
+/// `result` was found under RCU, which goes on for `'p`.
+unsafe fn longest_of4<'p>(result: &bindings::fib_result) -> Longest<'p> {
+    // SAFETY: The caller promises it.
+    let route = unsafe { Route::from_fib_info(result.fi) };
+    Longest {
+        len: result.prefixlen,
+        route: is_unicast4(result).then_some(route),
+    }
+}

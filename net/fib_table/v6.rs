@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tables of IPv6.
+//!
+//! C header: [`include/net/ip6_fib.h`](srctree/include/net/ip6_fib.h)
+
+use super::{
+    Longest,
+    Query,
+    Through, //
+};
+use crate::net::{
+    addr, bindings,
+    nexthop::is_advertised,
+    route::{
+        Route, //
+        MAX_MEMBERS,
+    },
+};
+use core::{
+    net::{
+        IpAddr,
+        Ipv6Addr, //
+    },
+    ptr, //
+};
+
+impl<'p> Query<'_, 'p> {
+    /// The longest prefix in a table.
+    pub(super) fn longest6(
+        &self,
+        table: u32,
+        addr: Ipv6Addr,
+        from: Ipv6Addr,
+    ) -> Option<Longest<'p>> {
+        // SAFETY: The device is valid, and the packet path is under RCU. What is found from the
+        // table's root by RCU-protected pointers is valid as long as that goes on.
+        unsafe {
+            let net = bindings::dev_net_rcu(self.dev.as_raw());
+            let table = bindings::fib6_get_table(net, table);
+            if table.is_null() {
+                return None;
+            }
+            let nothing = bindings::wgvia_fib6_null_entry(net);
+            let root = &raw const (*table).tb6_root;
+            walk6(root, Key6::Destination, addr, |node| {
+                let subtree = bindings::wgvia_fib6_subtree(node);
+                // The routes with a source prefix are more specific than the one without.
+                let specific = (!subtree.is_null())
+                    .then(|| {
+                        walk6(subtree, Key6::Source, from, |node| {
+                            self.leaf6(node, nothing)
+                        })
+                    })
+                    .flatten();
+                specific.or_else(|| self.leaf6(node, nothing))
+            })
+            .flatten()
+        }
+    }
+
+    /// The first route of a node that counts, [`None`] if there is none: then a shorter prefix is
+    /// asked for. `Some(None)` says that the table has nothing (throw).
+    ///
+    /// # Safety
+    ///
+    /// `node` was found in a table under RCU, which goes on for `'p`.
+    unsafe fn leaf6(
+        &self,
+        node: *const bindings::fib6_node,
+        nothing: *const bindings::fib6_info,
+    ) -> Option<Option<Longest<'p>>> {
+        // SAFETY: The caller promises it, and the same holds for the routes of a node.
+        unsafe {
+            let flags = (&raw const (*node).fn_flags).read_volatile();
+            if u32::from(flags) & bindings::RTN_RTINFO == 0 {
+                return None;
+            }
+            let first = (&raw const (*node).leaf).read_volatile();
+            let mut f6i = first;
+            // In the order of their metrics
+            for _ in 0..MAX_MEMBERS {
+                if f6i.is_null() {
+                    return None;
+                }
+                if let Some(found) = self.route6(f6i, nothing) {
+                    return Some(found);
+                }
+                f6i = (&raw const (*f6i).fib6_next).read_volatile();
+            }
+            // There are more than are looked at: who asks finds none that leads anywhere.
+            (!f6i.is_null()).then(|| {
+                Some(Longest {
+                    len: (*first).fib6_dst.plen as u8,
+                    route: Some(Route::from_fib6_info(first)),
+                })
+            })
+        }
+    }
+
+    /// As [`Self::leaf6`], for one route.
+    ///
+    /// # Safety
+    ///
+    /// `f6i` was found in a table under RCU, which goes on for `'p`.
+    unsafe fn route6(
+        &self,
+        f6i: *mut bindings::fib6_info,
+        nothing: *const bindings::fib6_info,
+    ) -> Option<Option<Longest<'p>>> {
+        // SAFETY: The caller promises it; nothing that is read of a route changes, except for
+        // flags that do not matter here.
+        unsafe {
+            if f6i.cast_const() == nothing || bindings::fib6_check_expired(f6i) {
+                return None;
+            }
+            let len = (*f6i).fib6_dst.plen as u8;
+            let flags = (&raw const (*f6i).fib6_flags).read_volatile();
+            let is_object = !(*f6i).nh.is_null();
+            let rejects = flags & bindings::RTF_REJECT != 0
+                || is_object && bindings::nexthop_is_blackhole((*f6i).nh);
+            if rejects && u32::from((*f6i).fib6_type) == bindings::RTN_THROW {
+                return Some(None);
+            }
+            let unicast = u32::from((*f6i).fib6_type) == bindings::RTN_UNICAST
+                && flags & (bindings::RTF_LOCAL | bindings::RTF_ANYCAST) == 0;
+            let route = Route::from_fib6_info(f6i);
+            // A sibling has a turn of its own.
+            let on_dev = if is_object {
+                route.nexthops_on(self.dev).next().is_some()
+            } else {
+                let nhc = bindings::wgvia_fib6_nhc(f6i);
+                let nhc_flags = (&raw const (*nhc).nhc_flags).read_volatile();
+                (*nhc).nhc_dev == self.dev.as_raw()
+                    && u32::from(nhc_flags) & bindings::RTNH_F_DEAD == 0
+            };
+            // A peer can write it, so it counts for nothing.
+            if on_dev && is_advertised(flags) {
+                return None;
+            }
+            let counts = rejects
+                || match self.through {
+                    Through::Any => true,
+                    Through::Device => unicast && on_dev,
+                };
+            counts.then_some(Some(Longest {
+                len,
+                route: (unicast && !rejects).then_some(route),
+            }))
+        }
+    }
+}
+
+/// Which of a route's prefixes a tree is sorted by.
+#[derive(Clone, Copy)]
+enum Key6 {
+    Destination,
+    Source,
+}
+
+/// Walk the nodes of a tree that may have a prefix of `addr`, from the longest to the shortest, until
+/// `visit` returns something: as fib6_node_lookup() and fib6_backtrack() do.
+///
+/// # Safety
+///
+/// `root` is the root of a tree or subtree of a table, and an RCU read-side critical section goes on.
+unsafe fn walk6<R>(
+    root: *const bindings::fib6_node,
+    key: Key6,
+    addr: Ipv6Addr,
+    mut visit: impl FnMut(*const bindings::fib6_node) -> Option<R>,
+) -> Option<R> {
+    let bits = u128::from(addr);
+    // SAFETY: The caller promises it, and the pointers of a node lead to others that are valid as
+    // long as RCU goes on, or are null. What is read beside them changes only where a stale answer
+    // is the one of a moment before.
+    unsafe {
+        let mut node = root;
+        loop {
+            let bit = u32::from((*node).fn_bit);
+            let Some(shift) = 127_u32.checked_sub(bit) else {
+                break;
+            };
+            let next = if bits >> shift & 1 != 0 {
+                (&raw const (*node).right).read_volatile()
+            } else {
+                (&raw const (*node).left).read_volatile()
+            };
+            if next.is_null() {
+                break;
+            }
+            node = next;
+        }
+        loop {
+            let leaf = (&raw const (*node).leaf).read_volatile();
+            if !leaf.is_null() {
+                let prefix = match key {
+                    Key6::Destination => (*leaf).fib6_dst,
+                    Key6::Source => (*leaf).fib6_src,
+                };
+                if covers6(prefix, bits) {
+                    if let Some(found) = visit(node) {
+                        return Some(found);
+                    }
+                }
+            }
+            let flags = (&raw const (*node).fn_flags).read_volatile();
+            if u32::from(flags) & bindings::RTN_ROOT != 0 {
+                return None;
+            }
+            let parent = (&raw const (*node).parent).read_volatile();
+            if ptr::eq(parent, node) || parent.is_null() {
+                return None;
+            }
+            node = parent;
+        }
+    }
+}
+
+fn covers6(prefix: bindings::rt6key, bits: u128) -> bool {
+    let IpAddr::V6(addr) = addr::from_in6(prefix.addr) else {
+        return false;
+    };
+    let len = u32::try_from(prefix.plen).unwrap_or(u32::MAX);
+    match 128_u32.checked_sub(len) {
+        Some(128) => true,
+        Some(host) => (u128::from(addr) ^ bits) >> host == 0,
+        None => false,
+    }
+}
+
+#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+#[kernel::prelude::kunit_tests(wgvia_fib_table)]
+mod tests {
+    use super::*;
+
+    fn covers(prefix: &str, plen: i32, addr: &str) -> bool {
+        let (Ok(prefix), Ok(addr)) = (prefix.parse(), addr.parse::<Ipv6Addr>()) else {
+            return false;
+        };
+        let prefix = bindings::rt6key {
+            addr: addr::to_in6(prefix),
+            plen,
+        };
+        covers6(prefix, addr.into())
+    }
+
+    #[test]
+    fn prefixes_of_ipv6() {
+        assert!(covers("::", 0, "2001:db8::1"));
+        assert!(covers("2001:db8::", 32, "2001:db8::1"));
+        assert!(!covers("2001:db8::", 32, "2001:db9::1"));
+        assert!(covers("fd00::2", 127, "fd00::3"));
+        assert!(!covers("fd00::2", 128, "fd00::3"));
+        assert!(covers("fd00::3", 128, "fd00::3"));
+        assert!(!covers("::", 129, "::"));
+        assert!(!covers("::", -1, "::"));
+    }
+}
