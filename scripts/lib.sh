@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
 #
-# What the scripts share: where things are, messages, root, stamps. Sourced.
+# Shared by the scripts: where things are, messages, root, stamps. Sourced.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 build=$(realpath -m "${BUILD:-$top/build}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What those scripts share that run the kernel's own tests with wgvia and without
+# Shared by the scripts that run the kernel's own tests with wgvia and without
 # it. Sourced, in the guest.
 
 # bring_module loaded|absent: load wgvia, or see to it that nothing can
