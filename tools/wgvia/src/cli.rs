@@ -114,7 +114,7 @@ pub struct Set {
 
 #[derive(Debug, Args)]
 pub struct Route {
-    /// What is to be done; show if left out.
+    /// The command; show if left out.
     pub action: Option<Action>,
     /// The route, or which routes to show.
     #[arg(value_name = "ROUTE")]
