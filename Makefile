@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check lint rust-analyzer demo bench soak fuzz faults mutants suites shell clean help
+.PHONY: all kernel check lint try rust-analyzer demo bench soak fuzz faults mutants suites shell clean help
 
 all:
 	@scripts/build
@@ -41,6 +41,9 @@ check: all
 
 lint: all
 	@scripts/check tree
+
+try: all
+	@scripts/try $(TEST) $(if $(ONLY),'$(ONLY)')
 
 rust-analyzer: all
 	@scripts/rust-analyzer

@@ -44,9 +44,11 @@ export WG_HIDE_KEYS=never
 TEST_NAMES=()
 TEST_CALLS=()
 
-# test_add NAME FUNCTION [ARG]...
+# test_add NAME FUNCTION [ARG]... With a regular expression in the environment's ONLY, the
+# cases whose names it matches run and no others.
 test_add()
 {
+	[[ $1 =~ ${ONLY:-} ]] || return 0
 	TEST_NAMES+=("$1")
 	shift
 	TEST_CALLS+=("${*@Q}")
@@ -82,6 +84,7 @@ tests_run()
 	local failed=0 i line
 
 	echo "TAP version 13"
+	[[ ${#TEST_NAMES[@]} -gt 0 ]] || bail_out "no case matches ONLY"
 	echo "1..${#TEST_NAMES[@]}"
 	for i in "${!TEST_NAMES[@]}"; do
 		DIAGNOSTICS=()
