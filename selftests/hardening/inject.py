@@ -84,13 +84,13 @@ class Faults:
 
     @staticmethod
     def set(name, **settings):
-        for file, value in settings.items():
-            with open(f"{DEBUGFS}/{name}/{file.replace('_', '-')}", "w", encoding="ascii") as file:
+        for key, value in settings.items():
+            with open(f"{DEBUGFS}/{name}/{key.replace('_', '-')}", "w", encoding="ascii") as file:
                 file.write(str(value))
 
     @staticmethod
-    def get(name, file):
-        with open(f"{DEBUGFS}/{name}/{file}", encoding="ascii") as file:
+    def get(name, key):
+        with open(f"{DEBUGFS}/{name}/{key}", encoding="ascii") as file:
             return int(file.read())
 
     @contextlib.contextmanager

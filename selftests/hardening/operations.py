@@ -250,9 +250,8 @@ class Operation:
     below: the code of the kernel whose allocations are made to fail.
     """
 
-    def __init__(self, name, prepare, run, errors=NO_BUFFERS, partial=False, lossy=False,
+    def __init__(self, name, prepare, run, errors=frozenset(NO_BUFFERS), partial=False, lossy=False,
                  reached=None, below=EVERYWHERE):
-        # pylint: disable=too-many-arguments,too-many-positional-arguments
         self.name, self.prepare, self.run, self.errors = name, prepare, run, errors
         self.partial, self.lossy, self.reached, self.below = partial, lossy, reached, below
         self.before = self.after = None
@@ -295,7 +294,7 @@ def operations(lab):
             return lambda: by.route(flags, prefix, attributes)
 
         def before(flags, attributes, prefix=prefix):
-            return route(flags, attributes, prefix, plain)
+            return route(flags, attributes, prefix, plain)  # pylint: disable=cell-var-from-loop
 
         def objects(by, *steps, kind=kind):
             """Nexthop objects: (flags, id, key or members, in a list if resilient)."""
@@ -366,7 +365,7 @@ def operations(lab):
         for way, hop in ("that names a peer", via_key(KEY1)), ("by a gateway",
                                                                via_gateway(prefix, gateway)):
             add(f"{family}: ask for a route {way}", reset(before(ADD, through(INDEX, hop))),
-                lambda address=prefix.split("/")[0]: do.get_route(address),
+                lambda address=prefix.partition("/")[0]: do.get_route(address),
                 errors=NO_BUFFERS | {errno.ENETUNREACH})
 
     # What IPv4 does the same way as above, or does not have.

@@ -57,7 +57,7 @@ def inconsistent(world, device):
     return device.control.inconsistent("hub")
 
 
-def left(world, device):
+def left(_world, device):
     """What is counted or bound when all routes and nexthop objects are gone; empty if nothing is."""
     device.mode("AUTO")
     device.flush()
