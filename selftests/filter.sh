@@ -2,38 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The source filters "strict" (the route that a reply would really take, with all
-# rules and devices, leads to the peer) and "none".
+# rules and devices, leads to the peer) and "none", and how they get on with the
+# kernel's own rp_filter.
 
 # shellcheck source=lib/lib.sh
 source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 
-family()
-{
-	f=$1
-	if [[ $1 == 4 ]]; then
-		hub_addr=10.0.0.254 hub_addr2=10.0.0.253 hub_prefix2=10.0.0.253/32
-		prefix=10.2.0.0/16 addr=10.2.1.1 longer=10.2.3.0/24 longer_addr=10.2.3.3
-		peer2=10.0.0.2 gateway=10.0.0.2
-	else
-		hub_addr=fd00::fe hub_addr2=fd00::fd hub_prefix2=fd00::fd/128
-		prefix=fd02::/48 addr=fd02::1 longer=fd02:0:0:3::/64 longer_addr=fd02:0:0:3::3
-		peer2=fd00::2 gateway=fd00::2
-	fi
-}
-
 test_reset()
 {
 	reset_hub
-	# All rules but the three that there are from the start
-	ip_hub rule flush proto boot
-	ip_hub -6 rule flush proto boot
+	flush_rules
 	set_filter strict
 	rp_filter 0
 }
-
-rule() { ip_hub "-$f" rule "$@" proto boot; }
 
 strict_ways()
 {
@@ -42,7 +25,7 @@ strict_ways()
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check_source "$addr" rx-wgpeer p2
 	check ip_hub route replace "$prefix" via "$gateway" dev hub
-	check_source "$addr" rx-gateway-allowedips p2
+	check_source "$addr" rx-gateway p2
 	check ip_hub route replace "$prefix" dev hub
 	check_source "$addr" rx-onlink p1
 	check_source "$peer2" rx-onlink p2
@@ -78,19 +61,23 @@ strict_not_unicast()
 		check_source "$longer_addr" rx-drop-noroute none
 		check ip_hub route del "$type" "$longer"
 	done
-	check_source "$hub_addr" rx-drop-noroute none
+	check_source "$hub_addr" rx-drop-own none
 	check_source "$longer_addr" rx-wgpeer p2
+	# AnyIP: the reply would be to the hub itself.
+	check ip_hub route add local "$longer" dev hub
+	check_source "$longer_addr" rx-drop-noroute none
+	check ip_hub route del local "$longer" dev hub table local
 }
 
 strict_multipath()
 {
-	local other=203.0.113.9
+	local other=203.0.114.9
 
 	family "$1"
-	[[ $1 == 4 ]] || other=2001:db8:9::9
+	[[ $f == 4 ]] || other=2001:db8:9::9
 	check ip_hub link add other type dummy
 	check ip_hub link set other up
-	check ip_hub address add 203.0.113.1/24 dev other
+	check ip_hub address add 203.0.114.1/24 dev other
 	check ip_hub address add 2001:db8:9::1/64 dev other
 	check ip_hub route add "$prefix" nexthop via "$other" dev other weight 100 \
 		nexthop dev hub via-wgpeer "${KEY[2]}"
@@ -98,13 +85,30 @@ strict_multipath()
 	check ip_hub link del other
 }
 
-# rules FILTER FAMILY: the rules for the packet of a reply are obeyed
-rules()
+# In mode auto, strict is asked where a route of the device names a peer, and nowhere else.
+strict_auto()
 {
-	local selector
+	family "$1"
+	set_mode auto
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check_source "$addr" - p1
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 100
+	check_source "$addr" rx-wgpeer p2
+	check ip_hub route add "$prefix" dev other metric 1
+	check_source "$addr" rx-drop-device none
+	check ip_hub route add "$longer" dev hub metric 100
+	check_source "$longer_addr" - p1
+	check ip_hub link del other
+}
 
-	family "$2"
-	set_filter "$1"
+# The rules for the packet of a reply are obeyed.
+strict_rules()
+{
+	local selector hub_addr2=10.0.0.253 hub_prefix2=10.0.0.253/32
+
+	family "$1"
+	[[ $f == 4 ]] || hub_addr2=fd00::fd hub_prefix2=fd00::fd/128
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
 	check_source "$addr" rx-wgpeer p2
@@ -176,7 +180,7 @@ rules()
 }
 
 # A throw route leads on to the next table.
-throw()
+strict_throw()
 {
 	family "$1"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
@@ -207,10 +211,9 @@ throw_without_rules()
 # What wg-quick sets up for AllowedIPs = 0.0.0.0/0, ::/0
 wg_quick()
 {
-	local nobodys=198.51.100.1 dst=default
+	local filter
 
 	family "$1"
-	[[ $1 == 4 ]] || nobodys=2001:db8::1
 	check in_hub wg set hub fwmark 51820
 	check ip_hub "-$f" route add default dev hub via-wgpeer "${KEY[2]}" table 51820
 	check rule add not fwmark 51820 table 51820
@@ -219,11 +222,11 @@ wg_quick()
 	check ip_hub "-$f" route add default dev ul
 	check_send p2 hub "$nobodys"
 	check_send p3 hub "$addr"
-	check_source "$nobodys" rx-wgpeer p2
-	check_source "$addr" rx-wgpeer p3
-	set_filter device
-	check_source "$nobodys" rx-wgpeer p2
-	check_source "$addr" rx-wgpeer p3
+	for filter in strict device; do
+		set_filter "$filter"
+		check_source "$nobodys" rx-wgpeer p2
+		check_source "$addr" rx-wgpeer p3
+	done
 	check in_hub wg set hub fwmark 0
 }
 
@@ -231,7 +234,7 @@ wg_quick()
 # WireGuard itself sends.
 wg_quick_endpoint()
 {
-	local f far=198.18.0.1
+	local ip far=198.18.0.1
 
 	check ip -n "$ul" address add "$far/32" dev lo
 	check in_hub wg set hub fwmark 51820 peer "${KEY[2]}" endpoint "$far:51822"
@@ -241,8 +244,8 @@ wg_quick_endpoint()
 		check rule add not fwmark 51820 table 51820
 		check rule add table main suppress_prefixlength 0
 	done
-	for f in 4 6; do
-		family "$f"
+	for ip in 4 6; do
+		family "$ip"
 		check_send p2 hub "$addr"
 		check_source "$addr" rx-wgpeer p2
 		check_ping -I "$hub_addr" "$peer2"
@@ -254,13 +257,13 @@ wg_quick_endpoint()
 	check ip -n "$ul" address del "$far/32" dev lo
 }
 
-# A route that rejects is not suppressed: there is no reply, whatever comes after.
+# A route that rejects is not suppressed: there is no reply, whatever comes after. "device" asks
+# all tables, and one of two equal prefixes leads to the peer.
 suppressed_reject()
 {
-	local nobodys=198.51.100.1 type
+	local type
 
 	family "$1"
-	[[ $1 == 4 ]] || nobodys=2001:db8::1
 	check ip_hub "-$f" route add default dev hub via-wgpeer "${KEY[2]}" table 100
 	check rule add table main suppress_prefixlength 0 pref 100
 	check rule add table 100 pref 101
@@ -269,9 +272,29 @@ suppressed_reject()
 		check ip_hub "-$f" route add "$type" default
 		check_source "$nobodys" rx-drop-noroute none
 		set_filter device
-		check_source "$nobodys" rx-drop-noroute none
+		check_source "$nobodys" rx-wgpeer p2
 		set_filter strict
 		check ip_hub "-$f" route del "$type" default
+	done
+}
+
+# A rule that takes nothing through devices of a group leads on to the next: to strict. Either
+# peer may be sent to under some group, so "device" takes both.
+suppressed_group()
+{
+	local group
+
+	family "$1"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check rule add table 100 suppress_ifgroup 7 pref 100
+	for group in 0:p3 7:p2 0:p3; do
+		check ip_hub link set hub group "${group%:*}"
+		check_send "${group#*:}" hub "$addr"
+		check_source "$addr" rx-wgpeer "${group#*:}"
+		set_filter device
+		check_source "$addr" rx-wgpeer p2,p3
+		set_filter strict
 	done
 }
 
@@ -326,25 +349,8 @@ rp_none()
 	check ip_hub route add "$longer" dev other
 	check_rp "$addr" rx-unfiltered delivered delivered delivered
 	check_rp "$longer_addr" rx-unfiltered delivered rp_filter delivered
-	check_rp 198.51.100.1 rx-unfiltered delivered rp_filter rp_filter
+	check_rp "$nobodys" rx-unfiltered delivered rp_filter rp_filter
 	check ip_hub link del other
-}
-
-# A rule that takes nothing through devices of a group leads on to the next.
-suppressed_group()
-{
-	family "$1"
-	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
-	check rule add table 100 suppress_ifgroup 7 pref 100
-	for group in 0:p3 7:p2 0:p3; do
-		check ip_hub link set hub group "${group%:*}"
-		check_send "${group#*:}" hub "$addr"
-		for filter in strict device; do
-			set_filter "$filter"
-			check_source "$addr" rx-wgpeer "${group#*:}"
-		done
-	done
 }
 
 # On a device with one peer strict is what rp_filter 1 is: what the one refuses, the
@@ -361,13 +367,13 @@ rp_strict()
 	set_filter none
 	rp_filter 1
 	check_deliver delivered p2 wg0 "$addr" "$hub_addr"
-	for source in "$longer_addr" 198.51.100.1; do
+	for source in "$longer_addr" "$nobodys"; do
 		check_deliver rp_filter p2 wg0 "$source" "$hub_addr"
 	done
 	set_filter strict
 	check_rp "$addr" rx-wgpeer delivered delivered delivered
 	count_from_now
-	for source in "$longer_addr" 198.51.100.1; do
+	for source in "$longer_addr" "$nobodys"; do
 		check_deliver dropped p2 wg0 "$source" "$hub_addr"
 	done
 	check_counters rx-drop-device=1 rx-drop-noroute=1
@@ -390,31 +396,33 @@ source_specific()
 	check ip_hub -6 route replace "$prefix" from fd00::fd via fd00::1 dev hub
 	check_send p1 hub "$addr" src=fd00::fd
 	check_source "$addr" rx-wgpeer p2 fd00::fe
-	check_source "$addr" rx-gateway-allowedips p1 fd00::fd
+	check_source "$addr" rx-gateway p1 fd00::fd
 	check ip_hub address del fd00::fd/128 dev hub
 }
 
-# none: whatever it is, and from whom
+# none: whatever it is, and from whom; in mode auto where a route names a peer
 none()
 {
-	local source
+	local source sources=(198.51.100.1 127.0.0.1 224.0.0.1 0.0.0.0)
 
 	family "$1"
+	[[ $f == 4 ]] || sources=(2001:db8::1 ::1 ff02::1 ::)
+	sources+=("$addr" "$hub_addr")
 	set_filter none
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	if [[ $1 == 4 ]]; then
-		set -- "$addr" 198.51.100.1 10.0.0.254 127.0.0.1 224.0.0.1 0.0.0.0
-	else
-		set -- "$addr" 2001:db8::1 fd00::fe ::1 ff02::1 ::
-	fi
 	count_from_now
-	for source in "$@"; do
+	for source in "${sources[@]}"; do
 		check_forge hub p3 wg0 "$source" "$hub_addr"
 	done
 	check_counters rx-unfiltered=6
+	set_mode auto
+	check_source "$addr" rx-unfiltered p1,p2,p3
+	check_source "$addr2" - p1
+	check_source "$nobodys" - none
+	check ip_hub route del "$prefix"
+	check_source "$addr" - p1
 	set_mode off
-	check_forge dropped p3 wg0 "$addr" "$hub_addr"
-	set_mode on
+	check_source "$addr" - p1
 }
 
 # The first, since the kernel does not forget that a namespace has had rules.
@@ -424,9 +432,9 @@ for f in 4 6; do
 	test_add "IPv$f: strict: the reply would leave elsewhere" strict_other_device $f
 	test_add "IPv$f: strict: routes that are not unicast" strict_not_unicast $f
 	test_add "IPv$f: strict: one nexthop of several" strict_multipath $f
-	test_add "IPv$f: strict: rules" rules strict $f
-	test_add "IPv$f: device: rules" rules device $f
-	test_add "IPv$f: strict: throw routes" throw $f
+	test_add "IPv$f: strict: mode auto" strict_auto $f
+	test_add "IPv$f: strict: rules" strict_rules $f
+	test_add "IPv$f: strict: throw routes" strict_throw $f
 	test_add "IPv$f: strict and device: the rules of wg-quick" wg_quick $f
 	test_add "IPv$f: strict and device: suppressing rules and rejecting routes" suppressed_reject $f
 	test_add "IPv$f: strict and device: rules that suppress a group of devices" suppressed_group $f

@@ -10,18 +10,6 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 
-family()
-{
-	f=$1
-	if [[ $1 == 4 ]]; then
-		hub_addr=10.0.0.254 prefix=10.2.0.0/16 addr=10.2.0.1
-		gateway=10.0.0.2 host=10.0.0.2/32
-	else
-		hub_addr=fd00::fe prefix=fd02::/48 addr=fd02::1
-		gateway=fd00::2 host=fd00::2/128
-	fi
-}
-
 # In the namespace "under" is the way to the peers' sockets, which lib.sh gives the hub.
 setup_under()
 {
@@ -73,30 +61,36 @@ only_here()
 	check ip -n "$under" "-$f" route add "$prefix" dev ul
 	check ip -n "$under" "-$f" rule add to "$prefix" blackhole pref 100 proto boot
 	check ip -n "$under" "-$f" rule add from "$hub_addr" blackhole pref 101 proto boot
-	check_source "$addr" rx-drop-noroute none
+	case $1 in
+	device) check_source "$addr" rx-allowedips p1 ;;
+	strict) check_source "$addr" rx-drop-noroute none ;;
+	esac
 
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
 	for peer in 2 3; do
-		[[ $peer == 2 ]] ||
-			check ip_hub "-$f" rule add to "$prefix" table 100 pref 100 proto boot
+		[[ $peer == 2 ]] || check rule add to "$prefix" table 100 pref 100
 		count_from_now
 		check_send "p$peer" hub "$addr"
 		# This one has no route: it is looked up.
 		check_forge "p$peer" hub hub "$hub_addr" "$addr"
 		check_counters tx-wgpeer=2
+		[[ $1 == strict || $peer == 2 ]] || peer=2,p3
 		check_source "$addr" rx-wgpeer "p$peer"
 	done
-	check ip_hub "-$f" rule flush proto boot
+	flush_rules
 
-	check ip -n "$under" "-$f" route add "$host" dev ul
+	check ip -n "$under" "-$f" route add "$host2" dev ul
 	check ip_hub route replace "$prefix" via "$gateway" dev hub
 	count_from_now
 	check_send p2 hub "$addr"
-	check_counters tx-gateway-allowedips=1
-	check_source "$addr" rx-gateway-allowedips p2
-	check ip_hub route add "$host" dev hub via-wgpeer "${KEY[3]}"
-	check_source "$addr" rx-gateway-wgpeer p3
+	check_counters tx-gateway=1
+	check_source "$addr" rx-gateway p2
+	# Its own addresses are those of the hub, and not of "under".
+	check in_hub wg set hub peer "${KEY[3]}" allowed-ips +192.0.2.1
+	[[ $f == 6 ]] || check_source 192.0.2.1 \
+		"$([[ $1 == device ]] && echo rx-allowedips || echo rx-neighbour)" p3
+	add_peer 3
 }
 
 # The peers' sockets are not reached by the hub's routes.
@@ -117,7 +111,7 @@ tool()
 	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
 	check_eq "devices in the namespace of the socket" "[]" "$(in_ns "$under" wgvia show -j)"
 	check_fails "wgvia: hub: $what" in_ns "$under" wgvia set hub mode off
-	check_show "the device where it is" '[.mode, .nexthops]' '["on",1]'
+	check_show "the device where it is" '[.mode, .states]' '["on",1]'
 }
 
 # no_more_than COUNT: references to the module
@@ -163,7 +157,7 @@ routes_and_bindings()
 {
 	routes 4
 	routes 6
-	show '.nexthops, (.bindings | sort_by(.key))' | names
+	show '.states, (.bindings | sort_by(.key))' | names
 }
 
 # The namespace of the socket goes: the device has no way to its peers any more, and all
@@ -193,11 +187,10 @@ under_deleted()
 	check ip_hub route replace 10.2.0.0/16 dev hub via-wgpeer "${KEY[3]}"
 	check ip_hub route add 10.3.0.0/16 dev hub via-wgpeer "${KEY[1]}"
 	check ip_hub route del fd02::/48
-	check_show "nexthops" .nexthops 2
-	set_mode off
-	check_show "active" .active false
+	check_states 2
+	set_mode auto
+	check_show "mode" .mode auto
 	set_mode on
-	check_show "active" .active true
 	check remove_peer 3
 	check_show "peers that are there" '[.bindings[] | select(.present).key] | join(" ")' K1
 	check add_peer 3

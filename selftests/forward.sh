@@ -9,32 +9,13 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 
-# A prefix of peer 2 and one of peer 3, an address of each in it, and one that leads nowhere
-family()
-{
-	f=$1
-	if [[ $1 == 4 ]]; then
-		prefix2=10.2.0.0/16 addr2=10.2.0.1 prefix3=10.3.0.0/16 addr3=10.3.0.1
-		nowhere_prefix=10.4.0.0/16 nowhere=10.4.0.1 nobodys=198.51.100.1
-		len=32 lan_addr=203.0.113.2 hub_addr=10.0.0.254
-		no_host="icmp 3/1" unreachable="Destination Host Unreachable"
-		exceeded="Time to live exceeded"
-	else
-		prefix2=fd02::/48 addr2=fd02::1 prefix3=fd03::/48 addr3=fd03::1
-		nowhere_prefix=fd04::/48 nowhere=fd04::1 nobodys=2001:db8::1
-		len=128 lan_addr=2001:db8:1::2 hub_addr=fd00::fe
-		no_host="icmp 1/3" unreachable="Destination unreachable: Address unreachable"
-		exceeded="Time exceeded: Hop limit"
-	fi
-}
-
 test_reset()
 {
 	reset_hub
 	set_filter device
 }
 
-# routes_start FILTER FAMILY
+# routes_start FILTER FAMILY: prefix2 is peer 2's, and prefix3 peer 3's; prefix leads nowhere.
 routes_start()
 {
 	family "$2"
@@ -54,9 +35,9 @@ peer_to_peer()
 	check_counters rx-wgpeer=2 tx-wgpeer=2
 	# What the route is then is where the next packet goes, from a peer too.
 	check ip_hub route replace "$prefix3" dev hub via-wgpeer "${KEY[1]}"
-	check in_peer 1 ip address add "$addr3/$len" dev lo
+	check in_peer 1 ip address add "$addr3/$bits" dev lo
 	check_ping_from p2 "$addr2" "$addr3" p1
-	check in_peer 1 ip address del "$addr3/$len" dev lo
+	check in_peer 1 ip address del "$addr3/$bits" dev lo
 	# Nobody may send from the prefix of another.
 	count_from_now
 	check_forge dropped p2 wg0 "$addr3" "$addr2"
@@ -77,7 +58,7 @@ peer_and_lan()
 	# An address of the LAN is no peer's.
 	count_from_now
 	check_forge dropped p2 wg0 "$lan_addr" "$addr3"
-	check_counters "$([[ $1 == strict ]] && echo rx-drop-device || echo rx-drop-noroute)=1"
+	check_counters "$([[ $1 == strict ]] && echo rx-drop-device || echo rx-drop-peer)=1"
 }
 
 # check_error_at_peer TEXT DST [OPTION]...: a ping of peer 2 has this error for its answer, which
@@ -98,33 +79,33 @@ errors()
 {
 	new_key 99
 	routes_start "$@"
-	check_warns "$W1" ip_hub route add "$nowhere_prefix" dev hub via-wgpeer "${KEY[99]}"
+	check_warns "$NO_PEER_YET" ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[99]}"
 	count_from_now
-	check_error_at_peer "$unreachable" "$nowhere"
+	check_error_at_peer "$ping_unreachable" "$addr"
 	check_counters rx-wgpeer=1 tx-drop-wgpeer=1 tx-wgpeer=1
 	count_from_now
-	check_send "$no_host" lan "$nowhere"
+	check_send "$unreachable" lan "$addr"
 	check_counters tx-drop-wgpeer=1
 
 	# The same of an address that nobody has, and of such a gateway
 	check ip_hub route add "$nobodys" dev hub
 	count_from_now
-	check_error_at_peer "$unreachable" "$nobodys"
+	check_error_at_peer "$ping_unreachable" "$nobodys"
 	check_counters rx-wgpeer=1 tx-drop-onlink=1 tx-wgpeer=1
 	count_from_now
-	check_send "$no_host" lan "$nobodys"
+	check_send "$unreachable" lan "$nobodys"
 	check_counters tx-drop-onlink=1
-	check ip_hub route replace "$nowhere_prefix" via "$nobodys" dev hub onlink
+	check ip_hub route replace "$prefix" via "$nobodys" dev hub onlink
 	count_from_now
-	check_error_at_peer "$unreachable" "$nowhere"
+	check_error_at_peer "$ping_unreachable" "$addr"
 	check_counters rx-wgpeer=1 tx-drop-gateway=1 tx-wgpeer=1
 	count_from_now
-	check_send "$no_host" lan "$nowhere"
+	check_send "$unreachable" lan "$addr"
 	check_counters tx-drop-gateway=1
 
 	# What traceroute lives on
 	count_from_now
-	check_error_at_peer "$exceeded" "$addr3" -t 1
+	check_error_at_peer "$ping_exceeded" "$addr3" -t 1
 	check_counters rx-wgpeer=1 tx-wgpeer=1
 }
 
@@ -143,7 +124,7 @@ redirects()
 
 	routes_start device 6
 	# Not the addresses of before, for which there is a limit
-	addr2=fd02::9 addr3=fd03::9
+	addr2=fd03::9 addr3=fd04::9
 	check in_peer 2 ip address add "$addr2/128" dev lo
 	check in_peer 3 ip address add "$addr3/128" dev lo
 	check ip_hub address add fe80::fe/64 dev hub
@@ -205,8 +186,8 @@ setup_hub 3 lan
 for i in 2 3; do
 	ns=p$i
 	ip -n "${!ns}" -batch - <<-END
-		address add 10.$i.0.1/32 dev lo
-		address add fd0$i::1/128 dev lo
+		address add 10.$((i + 1)).0.1/32 dev lo
+		address add fd0$((i + 1))::1/128 dev lo
 	END
 done
 # One packet for each that is forwarded: see redirects()

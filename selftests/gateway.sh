@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A route with a plain gateway leads to the peer that the route to the gateway
-# names, else to the one that has the gateway in its AllowedIPs; one level, never
-# deeper. Without a gateway it is the destination's AllowedIPs.
+# Mode on: a route with a plain gateway leads to the neighbour that has the gateway's
+# address, which is the peer with exactly this address in its AllowedIPs; prefixes
+# and routes say nothing about that. Without a gateway it is the destination's
+# AllowedIPs. Mode auto leaves both to AllowedIPs.
 
 # shellcheck source=lib/lib.sh
 source "$(dirname "$0")/lib/lib.sh"
@@ -11,146 +12,129 @@ source "$(dirname "$0")/lib/lib.sh"
 MODE=on
 
 # kind KIND: 4 and 6 with a global gateway, 6ll with a link-local one, 46 and
-# 46ll for IPv4 over an IPv6 gateway. The gateway is an address of peer 2,
-# gateway3 one of peer 3, and "nowhere" is one of nobody.
+# 46ll for IPv4 over an IPv6 gateway. The gateway is the address of peer 2,
+# "nowhere" is one of nobody, and "in_prefix" one that peer 1 has in a prefix.
 kind()
 {
+	family "${1:0:1}"
 	case $1 in
-	4*) prefix=10.2.0.0/16 addr=10.2.0.1 hub_addr=10.0.0.254 nobodys=198.51.100.1 ;;
-	6*) prefix=fd02::/48 addr=fd02::1 hub_addr=fd00::fe nobodys=2001:db8::1 ;;
-	esac
-	case $1 in
-	4)
-		gateway=10.0.0.2 gateway3=10.0.0.3 host=10.0.0.2/32 host3=10.0.0.3/32
-		covering=10.0.0.0/30 nowhere=198.51.100.1 ;;
+	4) host=10.0.0.2/32 covering=10.0.0.0/30 nowhere=198.51.100.1 in_prefix=10.0.0.77 ;;
 	6 | 46)
-		gateway=fd00::2 gateway3=fd00::3 host=fd00::2/128 host3=fd00::3/128
-		covering=fd00::/120 nowhere=2001:db8::1 ;;
+		gateway=fd00::2 host=fd00::2/128 covering=fd00::/120
+		nowhere=2001:db8::1 in_prefix=fd00::77 ;;
 	*ll)
-		gateway=fe80::2 gateway3=fe80::3 host=fe80::2/128 host3=fe80::3/128
-		covering=fe80::/120 nowhere=fe80::dead ;;
+		gateway=fe80::2 host=fe80::2/128 covering=fe80::/120
+		nowhere=fe80::dead in_prefix=fe80::77 ;;
 	esac
-	via="via" via3="via $gateway3"
+	via=via
 	[[ $1 != 46* ]] || via="via inet6"
-	via="$via $gateway"
 }
 
-# add_gateway_route [WORD]...
-# shellcheck disable=SC2086 # $via is two or three words
+# add_gateway_route GATEWAY [WORD]...
 add_gateway_route()
 {
-	check ip_hub route add "$prefix" $via dev hub "$@"
+	# shellcheck disable=SC2086 # $via is one or two words
+	check ip_hub route add "$prefix" $via "$1" dev hub "${@:2}"
 }
 
 # check_both_ways WAY PEER: packets go to the peer, and are taken from it alone
 check_both_ways()
 {
-	local way=$1 peer=$2 others i
-
 	count_from_now
-	check_send "p$peer" hub "$addr"
-	check_forge hub "p$peer" wg0 "$addr" "$hub_addr"
-	for i in 1 2 3; do
-		[[ $i == "$peer" ]] || check_forge dropped "p$i" wg0 "$addr" "$hub_addr"
-	done
-	check_counters "tx-$way=1" "rx-$way=1" rx-drop-peer=2
+	check_send "p$2" hub "$addr"
+	check_counters "tx-$1=1"
+	check_source "$addr" "rx-$1" "p$2"
 }
 
-by_allowedips()
+# check_no_way: packets go to nobody, and nobody may send
+check_no_way()
+{
+	count_from_now
+	check_send ENOKEY hub "$addr"
+	check_send "$unreachable" lan "$addr"
+	check_counters tx-drop-gateway=2
+	check_source "$addr" rx-drop-peer none
+}
+
+neighbour()
 {
 	kind "$1"
-	add_gateway_route
-	check_both_ways gateway-allowedips 2
-	set_mode off
+	add_gateway_route "$gateway"
+	check_both_ways gateway 2
+	set_mode auto
+	count_from_now
 	check_send p1 hub "$addr"
+	check_counters
+	check_source "$addr" - p1
 }
 
-by_host_route()
+# No route to the gateway says who has its address.
+route_to_gateway()
 {
 	kind "$1"
-	add_gateway_route
+	add_gateway_route "$gateway"
 	check ip_hub route add "$host" dev hub via-wgpeer "${KEY[3]}"
-	check_both_ways gateway-wgpeer 3
-	check ip_hub route del "$host" dev hub via-wgpeer "${KEY[3]}"
-	check_both_ways gateway-allowedips 2
-}
-
-by_covering_route()
-{
-	kind "$1"
-	add_gateway_route
+	check_both_ways gateway 2
+	check ip_hub route replace "$host" dev hub
+	check_both_ways gateway 2
+	check ip_hub route del "$host"
 	check ip_hub route add "$covering" dev hub via-wgpeer "${KEY[3]}"
-	check_both_ways gateway-wgpeer 3
-	check ip_hub route add "$host" dev hub
-	check_both_ways gateway-allowedips 2
+	check_both_ways gateway 2
+	check ip_hub link add other type dummy
+	check ip_hub link set other up
+	check ip_hub route add "$host" dev other metric 1
+	check_both_ways gateway 2
+	check ip_hub link del other
 }
 
 own_key_wins()
 {
 	kind "$1"
-	add_gateway_route via-wgpeer "${KEY[3]}"
+	add_gateway_route "$gateway" via-wgpeer "${KEY[3]}"
 	check_both_ways wgpeer 3
-	check ip_hub route add "$host" dev hub via-wgpeer "${KEY[1]}"
+	set_mode auto
 	check_both_ways wgpeer 3
 }
 
-# The route to the gateway has a gateway, to which a route names a peer: neither
-# that gateway's AllowedIPs nor that peer count.
-never_deeper()
+# A prefix of AllowedIPs has many addresses, and is no answer to who has one.
+no_neighbour()
 {
 	kind "$1"
-	add_gateway_route
-	check ip_hub route add "$host3" dev hub via-wgpeer "${KEY[1]}"
-	# shellcheck disable=SC2086 # two words
-	check ip_hub route add "$host" $via3 dev hub
-	check_both_ways gateway-allowedips 2
-	# shellcheck disable=SC2086 # two words
-	check ip_hub route replace "$host" $via3 dev hub via-wgpeer "${KEY[3]}"
-	check_both_ways gateway-wgpeer 3
+	add_gateway_route "$nowhere" onlink
+	check_no_way
+	check in_hub wg set hub peer "${KEY[1]}" allowed-ips "+0.0.0.0/0,+::/0"
+	check_no_way
+	check ip_hub route del "$prefix"
+	add_gateway_route "$in_prefix" onlink
+	check_no_way
+	# A host entry is one.
+	check in_hub wg set hub peer "${KEY[3]}" allowed-ips "+$in_prefix"
+	check_both_ways gateway 3
+	add_peer 1
+	add_peer 3
 }
 
-# Routes to the gateway through other devices say nothing about this one.
-other_device()
-{
-	kind "$1"
-	check ip_hub link add other type dummy
-	check ip_hub link set other up
-	add_gateway_route
-	check ip_hub route add "$host" dev other metric 1
-	check_both_ways gateway-allowedips 2
-	check ip_hub route add "$covering" dev hub via-wgpeer "${KEY[3]}"
-	check_both_ways gateway-wgpeer 3
-	check ip_hub link del other
-}
-
-no_peer()
+# The neighbour goes and comes, and its address moves to another peer.
+neighbour_moves()
 {
 	local i
 
 	kind "$1"
-	new_key 99
-	# A gateway that no AllowedIPs have
-	gateway=$nowhere
-	via="${via% *} $nowhere"
-	add_gateway_route onlink
+	add_gateway_route "$gateway"
+	check remove_peer 2
 	count_from_now
 	check_send ENOKEY hub "$addr"
-	for i in 1 2 3; do
+	for i in 1 3; do
 		check_forge dropped "p$i" wg0 "$addr" "$hub_addr"
 	done
-	check_counters tx-drop-gateway=1 rx-drop-peer=3
-	check ip_hub route del "$prefix"
-
-	# A gateway to which the route names a peer that is not there
-	kind "$1"
-	add_gateway_route
-	check_warns "$W1" ip_hub route add "$host" dev hub via-wgpeer "${KEY[99]}"
-	count_from_now
-	check_send ENOKEY hub "$addr"
-	for i in 1 2 3; do
-		check_forge dropped "p$i" wg0 "$addr" "$hub_addr"
-	done
-	check_counters tx-drop-gateway=1 rx-drop-peer=3
+	check_counters tx-drop-gateway=1 rx-drop-peer=2
+	check add_peer 2
+	check_both_ways gateway 2
+	check in_hub wg set hub peer "${KEY[3]}" allowed-ips "+$gateway"
+	check_both_ways gateway 3
+	check in_hub wg set hub peer "${KEY[2]}" allowed-ips "+$gateway"
+	check_both_ways gateway 2
+	add_peer 3
 }
 
 on_link()
@@ -161,8 +145,16 @@ on_link()
 	check ip_hub "-$1" route add default dev hub
 	count_from_now
 	check_send ENOKEY hub "$nobodys"
-	check_forge dropped p1 wg0 "$nobodys" "$hub_addr"
-	check_counters tx-drop-onlink=1 rx-drop-peer=1
+	check_send "$unreachable" lan "$nobodys"
+	check_counters tx-drop-onlink=2
+	check_source "$nobodys" rx-drop-peer none
+	set_mode auto
+	count_from_now
+	check_send p1 hub "$addr"
+	check_send ENOKEY hub "$nobodys"
+	check_counters
+	check_source "$addr" - p1
+	check_source "$nobodys" - none
 }
 
 # Who sends may name the next hop itself, apart from where the packet is to go in
@@ -174,7 +166,7 @@ named_by_sender()
 	count_from_now
 	check_raw p2 hub "$gateway" "$hub_addr" "$addr"
 	check_raw p2 hub "$gateway" "$hub_addr" "$nobodys"
-	check_counters tx-gateway-allowedips=2
+	check_counters tx-gateway=2
 	count_from_now
 	check_raw p1 hub "$addr" "$hub_addr" "$addr"
 	check_counters tx-onlink=1
@@ -182,6 +174,14 @@ named_by_sender()
 	count_from_now
 	check_raw p3 hub "$gateway" "$hub_addr" "$addr"
 	check_counters tx-wgpeer=1
+	set_mode auto
+	count_from_now
+	check_raw p3 hub "$gateway" "$hub_addr" "$addr"
+	check_counters tx-wgpeer=1
+	check ip_hub route del "$host"
+	count_from_now
+	check_raw p1 hub "$gateway" "$hub_addr" "$addr"
+	check_counters
 }
 
 for k in 4 6 6ll 46 46ll; do
@@ -192,19 +192,17 @@ for k in 4 6 6ll 46 46ll; do
 	46) what="IPv4 over IPv6" ;;
 	46ll) what="IPv4 over IPv6, link-local gateway" ;;
 	esac
-	test_add "$what: AllowedIPs of the gateway" by_allowedips $k
-	test_add "$what: the host route to the gateway names a peer" by_host_route $k
-	test_add "$what: a shorter route to the gateway names a peer" by_covering_route $k
+	test_add "$what: the neighbour with the gateway's address" neighbour $k
+	test_add "$what: routes to the gateway do not count" route_to_gateway $k
 	test_add "$what: the route's own key wins over its gateway" own_key_wins $k
-	test_add "$what: one level, never deeper" never_deeper $k
-	test_add "$what: only routes to the gateway on the device count" other_device $k
-	test_add "$what: the gateway has no peer" no_peer $k
+	test_add "$what: nobody has the gateway's address" no_neighbour $k
+	test_add "$what: the gateway's address goes, comes and moves" neighbour_moves $k
 done
 test_add "IPv4: on-link" on_link 4
 test_add "IPv6: on-link" on_link 6
 test_add "IPv4: the sender names the next hop" named_by_sender 4
 test_add "IPv6: the sender names the next hop" named_by_sender 6
 
-setup_hub 3
+setup_hub 3 lan
 set_mode $MODE
 tests_run

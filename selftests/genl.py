@@ -7,9 +7,10 @@ import os
 import socket
 import struct
 import subprocess
+import time
 
-from lib import (NLA_F_NESTED, Ktap, Netlink, attr, attrs, enter_netns, errno_name, require, scratch_netns,
-                 uapi)
+from lib import (NLA_F_NESTED, SLOW, Ktap, Netlink, attr, attrs, enter_netns, errno_name, require,
+                 scratch_netns, uapi)
 
 NETLINK_GENERIC = 16
 GENL_ID_CTRL = 16
@@ -18,6 +19,10 @@ NOBODY = 65534
 BINDINGS = 400
 
 UAPI = uapi()
+MODES = sorted(("off", "auto", "on"), key=lambda word: UAPI[f"WGVIA_MODE_{word.upper()}"])
+FILTERS = sorted(("device", "strict", "loose", "none"),
+                 key=lambda word: UAPI[f"WGVIA_FILTER_{word.upper()}"])
+FRESH = ("auto", "device", 0)
 KEYS = [os.urandom(32) for _ in range(BINDINGS)]
 
 
@@ -81,9 +86,23 @@ def ifindex(name):
 
 
 def settings(family, name):
-    """(mode, filter) of a device"""
+    """(mode, filter, multicast) of a device, by their words"""
     _, _, reply = family.do("DEVICE_GET", ifname(name))
-    return tuple(number(reply[UAPI[f"WGVIA_A_DEVICE_{what}"]]) for what in ("MODE", "FILTER"))
+    values = [number(reply[UAPI[f"WGVIA_A_DEVICE_{what}"]])
+              for what in ("MODE", "FILTER", "MULTICAST")]
+    return MODES[values[0]], FILTERS[values[1]], values[2]
+
+
+def mode(word):
+    return device("MODE", u32(MODES.index(word)))
+
+
+def source_filter(word):
+    return device("FILTER", u32(FILTERS.index(word)))
+
+
+def multicast(value):
+    return device("MULTICAST", bytes([value]))
 
 
 # --- tests -----------------------------------------------------------------
@@ -93,9 +112,9 @@ def get(ktap, family):
     ktap.check("error", 0, by_name[0])
     ktap.check("by index", by_name, by_index)
     reply = by_name[2]
-    for what, expected in (("IFINDEX", socket.if_nametoindex("hub")), ("MODE", 0), ("FILTER", 0),
-                           ("ACTIVE", 0), ("NEXTHOPS", 0)):
+    for what, expected in ("IFINDEX", socket.if_nametoindex("hub")), ("STATES", 0):
         ktap.check(what, expected, number(reply[UAPI[f"WGVIA_A_DEVICE_{what}"]]))
+    ktap.check("settings", FRESH, settings(family, "hub"))
     ktap.check("IFNAME", b"hub\0", reply[UAPI["WGVIA_A_DEVICE_IFNAME"]])
     counters = UAPI["WGVIA_A_DEVICE_COUNTERS"]
     nest = reply.get(counters) or reply[counters | NLA_F_NESTED]
@@ -126,21 +145,52 @@ def refused_dump(ktap, family, index, expected, words):
         ktap.check("error", (expected, words), (errno_name(err.errno), err.strerror))
 
 
-def set_both(ktap, family):
-    for mode, source_filter in (1, 2), (2, 1), (0, 0):
-        error, text, _ = family.do("DEVICE_SET", ifname("hub"), device("MODE", u32(mode)),
-                                   device("FILTER", u32(source_filter)))
+def set_all(ktap, family):
+    for words in ("off", "none", 1), ("on", "loose", 0), ("auto", "strict", 1), FRESH:
+        error, text, _ = family.do("DEVICE_SET", ifname("hub"), mode(words[0]),
+                                   source_filter(words[1]), multicast(words[2]))
         ktap.check("answer", (0, ""), (error, text))
-        ktap.check("settings", (mode, source_filter), settings(family, "hub"))
-    ktap.check("settings of the other device", (0, 0), settings(family, "second"))
+        ktap.check("settings", words, settings(family, "hub"))
+    ktap.check("settings of the other device", FRESH, settings(family, "second"))
 
 
 def set_one(ktap, family):
-    family.do("DEVICE_SET", ifindex("hub"), device("MODE", u32(2)))
-    ktap.check("settings with the mode set", (2, 0), settings(family, "hub"))
-    family.do("DEVICE_SET", ifindex("hub"), device("FILTER", u32(2)))
-    ktap.check("settings with the filter set", (2, 2), settings(family, "hub"))
-    family.do("DEVICE_SET", ifindex("hub"), device("MODE", u32(0)), device("FILTER", u32(0)))
+    family.do("DEVICE_SET", ifindex("hub"), mode("on"))
+    ktap.check("settings with the mode set", ("on", "device", 0), settings(family, "hub"))
+    family.do("DEVICE_SET", ifindex("hub"), source_filter("none"))
+    ktap.check("settings with the filter set", ("on", "none", 0), settings(family, "hub"))
+    family.do("DEVICE_SET", ifindex("hub"), multicast(1))
+    ktap.check("settings with multicast set", ("on", "none", 1), settings(family, "hub"))
+    family.do("DEVICE_SET", ifindex("hub"), mode("auto"), source_filter("device"), multicast(0))
+
+
+def states_are(family, count):
+    """Does the device have so many, once none is kept by what will soon be freed?"""
+    deadline = time.monotonic() + 20 * SLOW
+    while True:
+        _, _, reply = family.do("DEVICE_GET", ifname("hub"))
+        states = number(reply[UAPI["WGVIA_A_DEVICE_STATES"]])
+        if states == count or time.monotonic() > deadline:
+            return states == count
+        time.sleep(0.01)
+
+
+def off_while_keyed(ktap, family):
+    """A device whose routes name peers is not turned off, and nothing else of the request is done."""
+    key = base64.b64encode(KEYS[0]).decode()
+    run("ip", "route", "add", "10.2.0.0/16", "dev", "hub", "via-wgpeer", key)
+    for rest in (), (source_filter("none"), multicast(1)):
+        error, text, _ = family.do("DEVICE_SET", ifname("hub"), *rest, mode("off"))
+        ktap.check("answer", ("EBUSY", "routes name peers of this device: delete them first"),
+                   (error, text))
+        ktap.check("settings", FRESH, settings(family, "hub"))
+    ktap.check("the other device can", 0,
+               family.do("DEVICE_SET", ifname("second"), mode("off"))[0])
+    family.do("DEVICE_SET", ifname("second"), mode("auto"))
+    run("ip", "route", "del", "10.2.0.0/16")
+    ktap.check("no states are left", True, states_are(family, 0))
+    ktap.check("off", 0, family.do("DEVICE_SET", ifname("hub"), mode("off"))[0])
+    family.do("DEVICE_SET", ifname("hub"), mode("auto"))
 
 
 def other_namespace(ktap, family, name, other):
@@ -166,7 +216,7 @@ def unprivileged(ktap, _):
         os.setresuid(NOBODY, NOBODY, NOBODY)
         family = Family()
         answers = [family.do("DEVICE_GET", ifname("hub"))[0],
-                   family.do("DEVICE_SET", ifname("hub"), device("MODE", u32(2)))[0]]
+                   family.do("DEVICE_SET", ifname("hub"), mode("on"))[0]]
         for command in "DEVICE_GET", "BINDING_GET":
             try:
                 answers.append(f"{len(family.dump(command))} replies")
@@ -199,7 +249,7 @@ def bindings(ktap, family):
     def got(*which):
         return sorted(
             (number(reply[UAPI["WGVIA_A_BINDING_IFINDEX"]]), reply[UAPI["WGVIA_A_BINDING_KEY"]],
-             number(reply[UAPI["WGVIA_A_BINDING_NEXTHOPS"]]),
+             number(reply[UAPI["WGVIA_A_BINDING_STATES"]]),
              number(reply[UAPI["WGVIA_A_BINDING_PRESENT"]]))
             for reply in family.dump("BINDING_GET", *which))
 
@@ -211,8 +261,9 @@ def bindings(ktap, family):
     ktap.check("of second", [], got(attr(UAPI["WGVIA_A_BINDING_IFINDEX"],
                                          u32(socket.if_nametoindex("second")))))
     _, _, reply = family.do("DEVICE_GET", ifname("hub"))
-    ktap.check("nexthops", BINDINGS + 50, number(reply[UAPI["WGVIA_A_DEVICE_NEXTHOPS"]]))
+    ktap.check("states", BINDINGS + 50, number(reply[UAPI["WGVIA_A_DEVICE_STATES"]]))
     run("ip", "-6", "route", "flush", "dev", "hub", "proto", "boot")
+    ktap.check("no states are left", True, states_are(family, 0))
     ktap.check("bindings without the routes", [], got())
 
 
@@ -251,19 +302,19 @@ def main():
         for key in KEYS[0], KEYS[7]:
             run("wg", "set", "hub", "peer", base64.b64encode(key).decode())
         family = Family()
-        mode, source_filter = device("MODE", u32(2)), device("FILTER", u32(2))
         no_device = device("IFINDEX", u32(4711))
         tests = [
             ("get a device by its name and by its index", get),
             ("get all devices", dump_devices),
-            ("set mode and filter", set_both),
+            ("set mode, filter and multicast", set_all),
             ("set one of them", set_one),
+            ("off is refused while a route names a peer", off_while_keyed),
             ("nothing of other namespaces", other_namespace, name, other),
             ("nothing without CAP_NET_ADMIN", unprivileged),
             (f"{BINDINGS} bindings in one dump", bindings),
             ("a device goes while its bindings are dumped", device_goes),
         ]
-        for command, rest in ("DEVICE_GET", ()), ("DEVICE_SET", (mode,)):
+        for command, rest in ("DEVICE_GET", ()), ("DEVICE_SET", (mode("on"),)):
             what = command.lower().replace("_", "-")
             tests += [
                 (f"{what}: no such name", refused, command, (ifname("none"), *rest),
@@ -284,11 +335,13 @@ def main():
         tests += [
             ("device-set: nothing to set", refused, "DEVICE_SET", (ifname("hub"),), "EINVAL"),
             ("device-set: no such mode", refused, "DEVICE_SET",
-             (ifname("hub"), device("MODE", u32(3)), source_filter), "ERANGE"),
+             (ifname("hub"), device("MODE", u32(len(MODES))), source_filter("none")), "ERANGE"),
             ("device-set: no such filter", refused, "DEVICE_SET",
-             (ifname("hub"), mode, device("FILTER", u32(3))), "ERANGE"),
+             (ifname("hub"), mode("on"), device("FILTER", u32(len(FILTERS)))), "ERANGE"),
+            ("device-set: multicast is no number", refused, "DEVICE_SET",
+             (ifname("hub"), mode("on"), multicast(2)), "ERANGE"),
             ("device-set: what only get gives", refused, "DEVICE_SET",
-             (ifname("hub"), mode, device("ACTIVE", b"\1")), "EINVAL"),
+             (ifname("hub"), mode("on"), device("STATES", u32(1))), "EINVAL"),
             ("binding-get: no such index", refused_dump, 4711, "ENODEV", "no such device"),
             ("binding-get: not WireGuard", refused_dump, socket.if_nametoindex("lo"),
              "EOPNOTSUPP", "not a WireGuard device"),

@@ -22,10 +22,10 @@ import struct
 import time
 
 from lib import Ktap, require, scratch_netns
-from model.lab import (ETH_P_ALL, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE, SOL_PACKET, TIMEOUT, Lab,
-                     run)
 from lib.noise import Session
 from lib.packets import checksum
+from model.lab import (ETH_P_ALL, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE, SOL_PACKET, TIMEOUT, Lab,
+                       run)
 
 PORT = 51820
 UDP, TCP, FRAGMENT, HOP_BY_HOP = 17, 6, 44, 0
@@ -71,7 +71,7 @@ def header6(following, data):
     return bytes([following]) + data
 
 
-ACCEPTED, NO_ROUTE, SOURCE = "rx-wgpeer", "rx-drop-noroute", "rx-drop-source"
+ACCEPTED, NOT_ITS, SOURCE, OWN_ADDRESS = "rx-wgpeer", "rx-drop-peer", "rx-drop-source", "rx-drop-own"
 MALFORMED, KEEPALIVE = "malformed", "keepalive"
 JUMBO = header6(UDP, bytes([0, 0xc2, 4]) + struct.pack("!I", 70000))
 
@@ -99,9 +99,11 @@ CASES = [
     ("IPv4: a fragment beyond 64 kB", ACCEPTED, ipv4(offset=0x1fff)),
     ("IPv4: TCP cut off", ACCEPTED, ipv4(protocol=TCP, payload=b"\0\1")),
     ("IPv4: 60 kB", ACCEPTED, ipv4(payload=udp(bytes(60000)))),
-    ("IPv4: of a source without a route", NO_ROUTE, ipv4(src=NOBODYS[4])),
-    ("IPv4: the same, a fragment", NO_ROUTE, ipv4(src=NOBODYS[4], offset=185)),
+    ("IPv4: of a source without a route", NOT_ITS, ipv4(src=NOBODYS[4])),
+    ("IPv4: the same, a fragment", NOT_ITS, ipv4(src=NOBODYS[4], offset=185)),
     ("IPv4: from multicast", SOURCE, ipv4(src="224.0.0.1")),
+    ("IPv4: from the device's address", OWN_ADDRESS, ipv4(src=OWN[4])),
+    ("IPv4: from the broadcast address", OWN_ADDRESS, ipv4(src="10.0.0.255")),
     ("IPv6: a header cut off", MALFORMED, ipv6()[:39]),
     ("IPv6: a header and nothing else", ACCEPTED, ipv6(payload=b"")),
     ("IPv6: longer than it is", MALFORMED, ipv6(length=1000)),
@@ -115,9 +117,10 @@ CASES = [
      ipv6(next=FRAGMENT, payload=header6(UDP, bytes([0, 0, 1, 0, 0, 0, 7])) + udp())),
     ("IPv6: extension headers that lead in a circle", ACCEPTED,
      ipv6(next=HOP_BY_HOP, payload=header6(HOP_BY_HOP, bytes(7)) * 30)),
-    ("IPv6: of a source without a route", NO_ROUTE, ipv6(src=NOBODYS[6])),
-    ("IPv6: from a mapped IPv4 address", NO_ROUTE, ipv6(src="::ffff:10.2.0.1")),
+    ("IPv6: of a source without a route", NOT_ITS, ipv6(src=NOBODYS[6])),
+    ("IPv6: from a mapped IPv4 address", NOT_ITS, ipv6(src="::ffff:10.2.0.1")),
     ("IPv6: from multicast", SOURCE, ipv6(src="ff02::1")),
+    ("IPv6: from the device's address", OWN_ADDRESS, ipv6(src=OWN[6])),
     ("IPv6: from nowhere", SOURCE, ipv6(src="::")),
 ]
 

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The modes of a device: off, auto (active exactly while a nexthop names a peer)
-# and on, and switching between them under traffic.
+# The modes of a device: off (AllowedIPs alone, and no route names a peer), auto
+# (what a route names, and nothing else) and on (gateways too, and every source), and
+# switching between them under traffic.
 
 # shellcheck source=lib/lib.sh
 source "$(dirname "$0")/lib/lib.sh"
@@ -11,49 +12,68 @@ source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=auto
 
-family()
-{
-	if [[ $1 == 4 ]]; then
-		all=10.0.0.0/8 prefix=10.2.0.0/16 addr=10.2.0.1 prefix2=10.3.0.0/16
-		prefix3=10.4.0.0/16 addr3=10.4.0.1 gateway=10.0.0.2 hub_addr=10.0.0.254
-		foreign=198.51.100.0/24 nobody=198.51.100.1 loopback=127.0.0.1
-		unreachable="icmp 3/1"
-	else
-		all=fd00::/8 prefix=fd02::/48 addr=fd02::1 prefix2=fd03::/48
-		prefix3=fd04::/48 addr3=fd04::1 gateway=fd00::2 hub_addr=fd00::fe
-		foreign=2001:db8:2::/48 nobody=2001:db8:2::1 loopback=::1
-		unreachable="icmp 1/3"
-	fi
-}
+SET_OFF_FAILS="wgvia: hub: $STILL_KEYED"
 
-check_active() { check_show "active $1" .active true; }
-check_inactive() { check_show "active $1" .active false; }
+test_reset()
+{
+	reset_hub
+	flush_rules
+}
 
 defaults()
 {
 	check ip_hub link add fresh type wireguard
 	check_eq "a new device" \
-		'{"mode":"off","filter":"device","active":false,"nexthops":0,"bindings":[],"counted":0}' \
+		'{"mode":"auto","filter":"device","multicast":false,"states":0,"bindings":[],"counted":0}' \
 		"$(in_hub wgvia show -j fresh | jq -c '.[0] |
-			{mode, filter, active, nexthops, bindings, counted: ([.counters[]] | add)}')"
+			{mode, filter, multicast, states, bindings, counted: ([.counters[]] | add)}')"
 	check ip_hub link del fresh
 }
 
-# Nothing that routes say matters, and nothing counts.
+# as_without: what WireGuard alone does with routes of every kind, and wgvia does not count:
+# AllowedIPs give all of it to peer 1, and nobodys to nobody.
+as_without()
+{
+	count_from_now
+	check_send p1 hub "$addr3"
+	check_send p1 lan "$addr3"
+	check_send p1 hub "$all_addr"
+	check_send p2 hub "$peer2"
+	check_send ENOKEY hub "$nobodys"
+	check_send "$unreachable" lan "$nobodys"
+	# Packets that no route has sent to the device, one of which has one there
+	check_forge p1 hub hub "$hub_addr" "$addr3"
+	check_forge p1 hub hub "$hub_addr" "$all_addr"
+	check_forge ENOKEY hub hub "$hub_addr" "$nobodys"
+	check_source "$addr3" - p1
+	check_source "$all_addr" - p1
+	check_source "$peer2" - p2
+	check_source "$nobodys" - none
+	# Rejected by a route, and behind another device
+	check_source "$longer_addr" - p1
+	check_source "$addr2" - p1
+	# The hub's own; the stack drops it behind the device.
+	check_source "$hub_addr" - p1
+	check_source "$loopback" - none
+	check_counters
+}
+
+# plain_routes: those that as_without needs, none of which names a peer
+plain_routes()
+{
+	check ip_hub route add "$prefix3" via "$gateway" dev hub
+	check ip_hub route add "$foreign" dev hub
+	check ip_hub route add blackhole "$longer"
+	check ip_hub route add "$prefix2" dev ul
+	check ip_hub route add "$all" dev hub
+}
+
 off()
 {
 	family "$1"
 	set_mode off
-	check_warns "$W2" ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check ip_hub route add "$prefix3" via "$gateway" dev hub
-	count_from_now
-	check_inactive "in mode off"
-	check_send p1 hub "$addr"
-	check_send p1 hub "$addr3"
-	check_forge hub p1 wg0 "$addr" "$hub_addr"
-	check_forge dropped p2 wg0 "$addr" "$hub_addr"
-	check_forge dropped p2 wg0 "$addr3" "$hub_addr"
-	check_counters
+	plain_routes
+	as_without
 }
 
 # Nor what another device has: with its hook in place, packets of this one are looked at
@@ -63,21 +83,39 @@ off_beside_on()
 	check ip_hub link add hub2 type wireguard
 	check in_hub wgvia set hub2 mode on
 	off "$1"
-	check_warns "$W2" ip_hub route add "$foreign" dev hub via-wgpeer "${KEY[2]}"
-	check_send ENOKEY hub "$nobody"
-	check_send "$unreachable" lan "$nobody"
-	# WireGuard looks at AllowedIPs, and leaves the rest to the stack.
-	check_forge dropped p1 wg0 "$loopback" "$hub_addr"
-	check in_hub wg set hub peer "${KEY[1]}" allowed-ips +0.0.0.0/0,+::/0
-	check_forge hub p1 wg0 "$loopback" "$hub_addr"
-	check_counters
-	add_peer 1
 	check ip_hub link del hub2
 }
 
-# on_while ADD -- DEL: auto is active from the one command to the other, and all
-# that shows, for a route that names no peer too.
-on_while()
+# There is never a keyed route that nobody obeys.
+off_refuses_routes()
+{
+	family "$1"
+	set_mode off
+	check ip_hub route add "$prefix2" dev hub
+	check_fails "$MODE_OFF" ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check_fails "$MODE_OFF" ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" table 100
+	check_fails "$MODE_OFF" ip_hub route add "$prefix" via "$gateway" dev hub via-wgpeer "${KEY[2]}"
+	check_fails "$MODE_OFF" ip_hub route add "$prefix" nexthop via "$gateway" dev hub \
+		nexthop dev hub via-wgpeer "${KEY[2]}"
+	check_fails "$MODE_OFF" ip_hub route replace "$prefix2" dev hub via-wgpeer "${KEY[2]}"
+	check_fails "$MODE_OFF" ip_hub "-$f" nexthop add id 1 dev hub via-wgpeer "${KEY[2]}"
+	check_fails "$MODE_OFF" ip_hub route add "$prefix" dev hub via-wgpeer "$(wg genkey | wg pubkey)"
+	check ip_hub "-$f" nexthop add id 1 dev hub
+	check_fails "$MODE_OFF" ip_hub "-$f" nexthop replace id 1 dev hub via-wgpeer "${KEY[2]}"
+	check_eq "nexthop object" null "$(ip_hub -j nexthop get id 1 | jq -r '.[0].via_wgpeer')"
+	check_eq "routes" "$prefix2 dev hub" "$(routes "$f" | sed 's/ scope link//')"
+	check_show "what names a peer" '[.states, .bindings]' '[0,[]]'
+	count_from_now
+	check_send p1 hub "$addr2"
+	check_counters
+	set_mode auto
+	check ip_hub route replace "$prefix2" dev hub via-wgpeer "${KEY[2]}"
+	check_send p2 hub "$addr2"
+}
+
+# off_refused ADD -- DEL: off is, from the one command to the other, and the packets
+# for addr still go to peer 2 and to nobody else
+off_refused()
 {
 	local add=() del
 
@@ -88,79 +126,136 @@ on_while()
 	shift
 	del=("$@")
 
-	check ip_hub route add "$prefix3" via "$gateway" dev hub
-	check_inactive "before: ${add[*]}"
-	check_send p1 hub "$addr3"
-	count_from_now
+	set_filter strict
 	check ip_hub "${add[@]}"
-	check_active "after: ${add[*]}"
-	check_send p2 hub "$addr3"
-	check_counters tx-gateway-allowedips=1
+	check_fails "$SET_OFF_FAILS" in_hub wgvia set hub mode off
+	check_fails "$SET_OFF_FAILS" in_hub wgvia set hub mode off filter none
+	check_show "what is set" '[.mode, .filter]' '["auto","strict"]'
+	if [[ "${add[*]}" == *" $prefix "* && "${add[*]}" != *table* ]]; then
+		count_from_now
+		check_send p2 hub "$addr"
+		check_source "$addr" rx-wgpeer p2
+		set_mode on
+		check_fails "$SET_OFF_FAILS" in_hub wgvia set hub mode off
+		check_send p2 hub "$addr"
+	fi
+	set_filter device
 	check ip_hub "${del[@]}"
-	check_inactive "after: ${del[*]}"
-	check_send p1 hub "$addr3"
-	check_counters tx-gateway-allowedips=1
-	check_show "nexthops after: ${del[*]}" .nexthops 0
-	check_show "bindings after: ${del[*]}" .bindings "[]"
+	set_mode off
+	check_send p1 hub "$addr"
+	check_source "$addr" - p1
 }
 
-auto_route()
+off_refused_each()
 {
 	family "$1"
-	on_while route add "$prefix" dev hub via-wgpeer "${KEY[3]}" -- route del "$prefix"
+	check ip_hub route add "$all" dev hub
+	off_refused route add "$prefix" dev hub via-wgpeer "${KEY[2]}" -- route del "$prefix"
+	set_mode auto
+	off_refused route add "$prefix" dev hub via-wgpeer "${KEY[2]}" table 100 -- \
+		"-$f" route flush table 100
+	set_mode auto
+	off_refused route add "$prefix" nexthop dev hub via-wgpeer "${KEY[2]}" \
+		nexthop dev hub via-wgpeer "${KEY[2]}" via "$gateway" -- route del "$prefix"
+	set_mode auto
+	off_refused "-$f" nexthop add id 1 dev hub via-wgpeer "${KEY[2]}" -- nexthop del id 1
+	set_mode auto
+	check remove_peer 3
+	check_warns "$NO_PEER_YET" ip_hub route add "$foreign" dev hub via-wgpeer "${KEY[3]}"
+	check_fails "$SET_OFF_FAILS" in_hub wgvia set hub mode off
+	check add_peer 3
+	check_send p3 hub "$peer3"
 }
 
-auto_other_table()
+# unmoved ADD -- DEL: what names a peer for addr changes nothing for other packets
+unmoved()
+{
+	local add=() del
+
+	while [[ $1 != -- ]]; do
+		add+=("$1")
+		shift
+	done
+	shift
+	del=("$@")
+
+	check ip_hub "${add[@]}"
+	as_without
+	check ip_hub "${del[@]}"
+	check_states 0
+}
+
+auto_unmoved()
 {
 	family "$1"
-	on_while route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100 -- \
+	plain_routes
+	as_without
+	unmoved route add "$prefix" dev hub via-wgpeer "${KEY[3]}" -- route del "$prefix"
+	unmoved route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100 -- \
 		"-$1" route flush table 100
-}
-
-auto_multipath()
-{
-	family "$1"
-	on_while route add "$prefix" nexthop dev hub via-wgpeer "${KEY[1]}" \
+	unmoved route add "$prefix" nexthop dev hub via-wgpeer "${KEY[1]}" \
 		nexthop dev hub via-wgpeer "${KEY[3]}" -- route del "$prefix"
+	unmoved "-$1" nexthop add id 1 dev hub via-wgpeer "${KEY[3]}" -- nexthop del id 1
+	# Where there is a longer prefix that names nobody, a default route says nothing.
+	check ip_hub route del "$foreign"
+	check ip_hub route add blackhole "$foreign"
+	check ip_hub "-$1" route add default dev hub via-wgpeer "${KEY[3]}"
+	check_source "$nobodys" - none
+	check_source "$addr3" - p1
+	check_source "$peer2" - p2
+	check_send p1 hub "$addr3"
+	check ip_hub route del blackhole "$foreign"
+	check_source "$nobodys" rx-wgpeer p3
 }
 
-auto_nexthop_object()
+# What the filter is says nothing about sources for which no route names a peer.
+auto_filters()
 {
+	local filter
+
 	family "$1"
-	on_while "-$1" nexthop add id 1 dev hub via-wgpeer "${KEY[3]}" -- nexthop del id 1
+	plain_routes
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	for filter in strict loose none; do
+		set_filter "$filter"
+		as_without
+	done
+	set_filter device
 }
 
-auto_replaced_by_plain()
-{
-	family "$1"
-	on_while route add "$prefix" dev hub via-wgpeer "${KEY[3]}" -- \
-		route replace "$prefix" dev hub
-}
-
+# The peer is absent, and the key is a peer's that has all of AllowedIPs.
 auto_absent_peer()
 {
 	family "$1"
+	plain_routes
 	new_key 99
-	check_warns "$W1" ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[99]}"
-	check_active "with the key of no peer"
-	check ip_hub route del "$prefix"
-	check_inactive "without it"
+	check_warns "$NO_PEER_YET" ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[99]}"
+	as_without
+	count_from_now
+	check_send ENOKEY hub "$addr"
+	check_counters tx-drop-wgpeer=1
+	check_source "$addr" rx-drop-peer none
 }
 
+# (IPv4 has one object for all routes with the same nexthop.)
 auto_last_of_several()
 {
+	local states=3
+
 	family "$1"
+	[[ $f == 6 ]] || states=1
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub route add "$prefix2" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub route add "$prefix3" dev hub via-wgpeer "${KEY[3]}"
 	check ip_hub route replace "$prefix3" dev hub via-wgpeer "${KEY[2]}"
-	check_active "with three routes"
+	check_bindings "K2=$states"
+	check_states "$states"
 	check ip_hub route del "$prefix"
-	check_active "with two routes"
 	check ip_hub route del "$prefix3"
-	check_active "with one route"
+	check_send p2 hub "$addr2"
 	check ip_hub route del "$prefix2"
-	check_inactive "with no route"
+	check_states 0
+	check_bindings ""
 }
 
 auto_failed_command()
@@ -169,10 +264,13 @@ auto_failed_command()
 	check ip_hub route add "$prefix" dev hub
 	check_fails "RTNETLINK answers: File exists" \
 		ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check_inactive "after a route that was not added"
+	check_states 0
 	check_fails "RTNETLINK answers: No such process" \
 		ip_hub route del "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check_inactive "after a route that was not deleted"
+	check_states 0
+	count_from_now
+	check_send p1 hub "$addr"
+	check_counters
 }
 
 # A device that goes down takes its routes along.
@@ -180,16 +278,17 @@ auto_device_down()
 {
 	family "$1"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check_active "with a route"
+	check_states 1
 	check ip_hub link set hub down
-	check_inactive "with the device down"
 	check_eq "routes with the device down" "" "$(routes "$1")"
+	check_states 0
 	check ip_hub link set hub up
 	# IPv6 addresses went with the device.
 	ip_hub address replace fd00::fe/64 dev hub
 	ip_hub address replace fe80::fe/64 dev hub
-	check_inactive "with the device up again"
-	send hub 10.0.0.2
+	check_show "mode" .mode auto
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
 }
 
 # A connected socket keeps the dst, and with it the nexthop's state.
@@ -202,7 +301,6 @@ auto_cached_dst()
 	packets again s
 	check_eq "sent through the route" p2 "$REPLY"
 	check ip_hub route del "$prefix"
-	check_inactive "with a dst of a deleted route"
 	packets again s
 	check_eq "sent with the route deleted" p1 "$REPLY"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}"
@@ -211,40 +309,42 @@ auto_cached_dst()
 	packets close s
 }
 
-# on: the gateway decides without any nexthop that names a peer
+# on: gateways count, and all sources are judged, with no nexthop that names a peer
 on()
 {
 	family "$1"
 	set_mode on
-	check ip_hub route add "$prefix3" via "$gateway" dev hub
+	plain_routes
 	count_from_now
-	check_active "in mode on"
 	check_send p2 hub "$addr3"
-	check_forge hub p2 wg0 "$addr3" "$hub_addr"
-	check_forge dropped p1 wg0 "$addr3" "$hub_addr"
-	check_counters tx-gateway-allowedips=1 rx-gateway-allowedips=1 rx-drop-peer=1
+	check_counters tx-gateway=1
+	check_source "$addr3" rx-gateway p2
+	check_source "$all_addr" rx-onlink p1
+	check_source "$peer2" rx-onlink p2
+	check_source "$longer_addr" rx-drop-noroute none
+	check_source "$nobodys" rx-drop-peer none
+	check_source "$hub_addr" rx-drop-own none
+	check_source "$loopback" rx-drop-source none
+	check ip_hub route del "$all"
+	check_source "$all_addr" rx-allowedips p1
 }
 
 switching()
 {
-	local mode
+	local mode peer
 
 	family "$1"
-	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$prefix" via "$gateway" dev hub
 	packets open s hub "$addr"
 	for mode in off on off auto on auto off; do
 		set_mode "$mode"
 		check_show "mode" .mode "$mode"
+		peer=1
+		[[ $mode != on ]] || peer=2
 		packets again s
-		if [[ $mode == off ]]; then
-			check_eq "sent by a connected socket in mode off" p1 "$REPLY"
-			check_forge hub p1 wg0 "$addr" "$hub_addr"
-			check_forge dropped p2 wg0 "$addr" "$hub_addr"
-		else
-			check_eq "sent by a connected socket in mode $mode" p2 "$REPLY"
-			check_forge hub p2 wg0 "$addr" "$hub_addr"
-			check_forge dropped p1 wg0 "$addr" "$hub_addr"
-		fi
+		check_eq "sent by a connected socket in mode $mode" "p$peer" "$REPLY"
+		check_forge hub "p$peer" wg0 "$addr" "$hub_addr"
+		check_forge dropped "p$((3 - peer))" wg0 "$addr" "$hub_addr"
 	done
 	packets close s
 }
@@ -254,7 +354,6 @@ switch_under_traffic()
 {
 	local i mode
 
-	check ip_hub route add 10.0.0.2/32 dev hub via-wgpeer "${KEY[2]}"
 	transfer_start 2 10.0.0.2
 	for i in {1..5}; do
 		for mode in off auto on; do
@@ -271,7 +370,7 @@ switch_loses_nothing()
 	local i mode
 
 	family "$1"
-	check ip_hub route add "$gateway" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$gateway" dev hub
 	stream_start "$hub_addr" "$gateway" p2
 	for i in {1..5}; do
 		for mode in off auto off on; do
@@ -282,8 +381,25 @@ switch_loses_nothing()
 	stream_end
 }
 
-# A multipath route with the only key is replaced, and it is the last of its nexthops that
-# has it: IPv6 adds one after the other. It is the mode that says where the stream goes.
+# And where a route names the peer that AllowedIPs give too
+switch_keyed_loses_nothing()
+{
+	local i mode
+
+	family "$1"
+	check ip_hub route add "$gateway" dev hub via-wgpeer "${KEY[2]}"
+	stream_start "$hub_addr" "$gateway" p2
+	for i in {1..10}; do
+		for mode in auto on; do
+			set_mode "$mode"
+			stream_more
+		done
+	done
+	stream_end
+}
+
+# A multipath route with the only keys is replaced, and IPv6 adds its nexthops one after
+# the other, the last with the key: no other packet of the device may notice.
 replaced_multipath()
 {
 	local i route own
@@ -291,7 +407,8 @@ replaced_multipath()
 	family "$1"
 	own=$addr3/$([[ $1 == 4 ]] && echo 32 || echo 128)
 	check in_peer 2 ip address add "$own" dev lo
-	check ip_hub route add "$prefix3" via "$gateway" dev hub
+	check in_hub wg set hub peer "${KEY[2]}" allowed-ips "+$own"
+	check ip_hub route add "$prefix3" dev hub
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[3]}"
 	route="route replace $prefix"
 	for i in {10..39}; do
@@ -306,49 +423,51 @@ replaced_multipath()
 	done
 	stream_end
 	check in_peer 2 ip address del "$own" dev lo
+	add_peer 2
 }
 
 timed_out() { [[ $(nstat_of TcpExtTCPTimeouts) -gt $1 ]]; }
 
-# In mode off they go elsewhere for a while: the connection waits, and goes on.
+# In mode auto they go elsewhere for a while: the connection waits, and goes on.
 switch_away_under_traffic()
 {
 	local before
 
+	set_mode on
 	check in_peer 2 ip address add 10.2.0.1/32 dev lo
-	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add 10.2.0.0/16 via 10.0.0.2 dev hub
 	transfer_start 2 10.2.0.1
 	transfer_more 256
 	# One segment may always be lost and sent again.
 	before=$(nstat_of TcpExtTCPTimeouts)
-	set_mode off
-	busywait timed_out "$before" || fail "mode off did not stop the connection"
 	set_mode auto
+	busywait timed_out "$before" || fail "mode auto did not stop the connection"
+	set_mode on
 	transfer_more 256
 	transfer_end
 	check in_peer 2 ip address del 10.2.0.1/32 dev lo
 }
 
-test_add "a new device is off and has counted nothing" defaults
+test_add "a new device is in mode auto and has counted nothing" defaults
 for f in 4 6; do
 	test_add "IPv$f: off: AllowedIPs alone decide" off $f
 	test_add "IPv$f: off: also beside a device that is on" off_beside_on $f
-	test_add "IPv$f: auto: while a route names a peer" auto_route $f
-	test_add "IPv$f: auto: while a route of another table does" auto_other_table $f
-	test_add "IPv$f: auto: while a multipath route does" auto_multipath $f
-	test_add "IPv$f: auto: while a nexthop object does" auto_nexthop_object $f
-	test_add "IPv$f: auto: until a plain route replaces it" auto_replaced_by_plain $f
+	test_add "IPv$f: off: no route can name a peer" off_refuses_routes $f
+	test_add "IPv$f: off: refused while a nexthop names a peer" off_refused_each $f
+	test_add "IPv$f: auto: one keyed route changes nothing for other packets" auto_unmoved $f
+	test_add "IPv$f: auto: nor do filters" auto_filters $f
 	test_add "IPv$f: auto: also while the peer is absent" auto_absent_peer $f
-	test_add "IPv$f: auto: until the last of several routes goes" auto_last_of_several $f
-	test_add "IPv$f: auto: not by commands that fail" auto_failed_command $f
-	test_add "IPv$f: auto: until the device goes down" auto_device_down $f
-	test_add "IPv$f: auto: a cached dst does not keep it active" auto_cached_dst $f
-	test_add "IPv$f: on: active without any such nexthop" on $f
+	test_add "IPv$f: auto: the nexthops are counted until the last goes" auto_last_of_several $f
+	test_add "IPv$f: auto: commands that fail leave nothing" auto_failed_command $f
+	test_add "IPv$f: auto: the device goes down with its routes" auto_device_down $f
+	test_add "IPv$f: auto: a cached dst of a route that is gone" auto_cached_dst $f
+	test_add "IPv$f: on: gateways count, and every source" on $f
 	test_add "IPv$f: switching takes effect at once" switching $f
 done
 test_add "switching under traffic loses no connection" switch_under_traffic
 for f in 4 6; do
 	test_add "IPv$f: switching loses no packet" switch_loses_nothing $f
+	test_add "IPv$f: switching beside a keyed route loses no packet" switch_keyed_loses_nothing $f
 	test_add "IPv$f: auto: while a multipath route is replaced" replaced_multipath $f
 done
 test_add "switching away and back loses no connection" switch_away_under_traffic

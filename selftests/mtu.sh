@@ -9,19 +9,16 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 
-# addr is an address of every peer. Behind each is, with an MTU of 1300, far.
-family()
+# mtu_family FAMILY: site_addr is an address of every peer. Behind each is, with an MTU of
+# 1300, far.
+mtu_family()
 {
-	f=$1
-	if [[ $1 == 4 ]]; then
-		hub_addr=10.0.0.254 prefix=10.1.0.0/16 addr=10.1.0.1 url=10.1.0.1 header=20 gateway=10.0.0.2
-		far_prefix=10.2.0.0/16 far=10.2.0.1 far2=10.2.0.2 lan_addr=203.0.113.2
-		too_big="(mtu = 1300)"
+	family "$1"
+	far_prefix=$prefix far=$addr
+	if [[ $f == 4 ]]; then
+		far2=10.2.0.2 too_big="(mtu = 1300)"
 	else
-		hub_addr=fd00::fe prefix=fd01::/48 addr=fd01::1 url="[fd01::1]" header=40
-		gateway=fd00::2
-		far_prefix=fd02::/48 far=fd02::1 far2=fd02::2 lan_addr=2001:db8:1::2
-		too_big="mtu=1300"
+		far2=fd02::2 too_big="mtu=1300"
 	fi
 }
 
@@ -30,9 +27,9 @@ test_reset()
 	local ns
 
 	reset_hub
+	set_filter device
 	hash_by 1
-	ip_hub rule flush proto boot
-	ip_hub -6 rule flush proto boot
+	flush_rules
 	for ns in "$hub" "$lan"; do
 		ip -n "$ns" route flush cache
 		ip -n "$ns" -6 route flush cache
@@ -94,9 +91,9 @@ check_too_big()
 # GSO, of the hub itself and of a forwarded packet
 segments()
 {
-	family "$1"
-	way "$2" "$prefix"
-	packets large 30 "$3" "$addr"
+	mtu_family "$1"
+	way "$2" "$site"
+	packets large 30 "$3" "$site_addr"
 	check_eq "datagrams received" "$([[ $2 == wgpeer ]] && echo p2=30 || echo p1=30)" "$REPLY"
 	check_moved "$2" 30 0
 }
@@ -105,19 +102,19 @@ route_mtu()
 {
 	local fits
 
-	family "$1"
+	mtu_family "$1"
 	fits=$((1300 - header - 8))
-	way "$2" "$prefix" mtu 1300
-	check_answered hub "$addr" -M "do" -s "$fits"
+	way "$2" "$site" mtu 1300
+	check_answered hub "$site_addr" -M "do" -s "$fits"
 	check_moved "$2" 1 1
-	check_too_big "Message too long" hub "$addr" -M "do" -s $((fits + 1))
+	check_too_big "Message too long" hub "$site_addr" -M "do" -s $((fits + 1))
 	check_moved "$2" 0 0
 	# Two fragments go out; the peer knows nothing of it.
-	check_answered hub "$addr" -M dont -s $((fits + 1))
+	check_answered hub "$site_addr" -M dont -s $((fits + 1))
 	check_moved "$2" 2 1
-	check_answered lan "$addr" -M "do" -s "$fits"
+	check_answered lan "$site_addr" -M "do" -s "$fits"
 	check_moved "$2" 1 1
-	check_too_big "$too_big" lan "$addr" -M "do" -s $((fits + 1))
+	check_too_big "$too_big" lan "$site_addr" -M "do" -s $((fits + 1))
 	check_moved "$2" 0 0
 }
 
@@ -140,7 +137,7 @@ path_mtu()
 {
 	local peer=p1 key=null
 
-	family "$1"
+	mtu_family "$1"
 	[[ $2 != wgpeer ]] || peer=p2 key=K2
 	way "$2" "$far_prefix"
 	packets open s hub "$far"
@@ -173,7 +170,7 @@ path_mtu_forwarded()
 {
 	local peer=p1
 
-	family "$1"
+	mtu_family "$1"
 	[[ $2 != wgpeer ]] || peer=p2
 	way "$2" "$far_prefix"
 	learn_mtu lan "$far"
@@ -193,7 +190,7 @@ learned()
 
 path_mtu_object()
 {
-	family "$1"
+	mtu_family "$1"
 	learned dev hub via-wgpeer "${KEY[2]}"
 	check_eq "path" "K2 1300" "$REPLY"
 	check_send p2 hub "$far"
@@ -234,7 +231,7 @@ path_mtu_group()
 {
 	local i paths=() via=()
 
-	family "$1"
+	mtu_family "$1"
 	[[ $# == 1 ]] || via=(via "$gateway")
 	check ip_hub "-$f" nexthop add id 1 "${via[@]}" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub "-$f" nexthop add id 2 "${via[@]}" dev hub via-wgpeer "${KEY[3]}"
@@ -252,7 +249,7 @@ K3 1300" "$(printf '%s\n' "${paths[@]}" | sort -u)"
 # Whichever nexthops learn it, each keeps its peer.
 path_mtu_multipath()
 {
-	family "$1"
+	mtu_family "$1"
 	check ip_hub route add "$far_prefix" nexthop dev hub via-wgpeer "${KEY[2]}" \
 		nexthop dev hub via-wgpeer "${KEY[3]}"
 	learn_mtu hub "$far"
@@ -268,16 +265,16 @@ fragments()
 {
 	local peer=p1
 
-	family "$1"
+	mtu_family "$1"
 	[[ $2 != wgpeer ]] || peer=p2
-	way "$2" "$prefix"
-	check_answered hub "$addr" -s 4000
+	way "$2" "$site"
+	check_answered hub "$site_addr" -s 4000
 	check_moved "$2" 3 3
-	check_answered "$peer" "$hub_addr" -s 4000 -I "$addr"
+	check_answered "$peer" "$hub_addr" -s 4000 -I "$site_addr"
 	check_moved "$2" 3 3
 	# What IPv6 forwards is not cut on the way: the sender has to learn of it.
-	[[ $f == 4 ]] || learn_mtu_of lan "$addr"
-	check_answered lan "$addr" -s 4000
+	[[ $f == 4 ]] || learn_mtu_of lan "$site_addr"
+	check_answered lan "$site_addr" -s 4000
 }
 
 # A rule that has ports: of a datagram that the hub itself sends, all fragments
@@ -286,13 +283,13 @@ ports_own()
 {
 	local before2 before3
 
-	family "$1"
-	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	mtu_family "$1"
+	check ip_hub route add "$site" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$site" dev hub via-wgpeer "${KEY[3]}" table 100
 	check ip_hub "-$f" rule add ipproto udp dport 4747 table 100 pref 100 proto boot
 	before2=$(sent_to 2) before3=$(sent_to 3)
 	count_from_now
-	head -c 4000 /dev/zero | in_hub socat -u STDIN "UDP-SENDTO:$url:4747,pf=ip$f"
+	head -c 4000 /dev/zero | in_hub socat -u STDIN "UDP-SENDTO:$(url "$site_addr"):4747,pf=ip$f"
 	check_counters tx-wgpeer=3
 	# They are counted there when they have been encrypted.
 	busywait has_sent_to 3 $((before3 + 4000)) || fail "peer 3 did not get the fragments"
@@ -301,33 +298,34 @@ ports_own()
 
 # Of what is forwarded no fragment matches a rule that has ports, not even the
 # first, which has them: all go one way. wgvia's own lookups do the same, for a
-# packet without a route and for the source of one.
+# packet without a route and, with filter strict, for the source of one.
 ports_forwarded()
 {
 	local fragment
 
-	family "$1"
-	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	mtu_family "$1"
+	set_filter strict
+	check ip_hub route add "$site" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$site" dev hub via-wgpeer "${KEY[3]}" table 100
 	check ip_hub "-$f" rule add ipproto udp dport 4747 table 100 pref 100 proto boot
-	check_forge p3 lan hub "$lan_addr" "$addr"
-	check_forge p3 hub hub "$hub_addr" "$addr"
-	check_forge hub p3 wg0 "$addr" "$hub_addr"
-	check_forge dropped p2 wg0 "$addr" "$hub_addr"
+	check_forge p3 lan hub "$lan_addr" "$site_addr"
+	check_forge p3 hub hub "$hub_addr" "$site_addr"
+	check_forge hub p3 wg0 "$site_addr" "$hub_addr"
+	check_forge dropped p2 wg0 "$site_addr" "$hub_addr"
 	for fragment in first later; do
-		check_forge p2 lan hub "$lan_addr" "$addr" "$fragment"
-		check_forge p2 hub hub "$hub_addr" "$addr" "$fragment"
-		check_forge hub p2 wg0 "$addr" "$hub_addr" "$fragment"
-		check_forge dropped p3 wg0 "$addr" "$hub_addr" "$fragment"
+		check_forge p2 lan hub "$lan_addr" "$site_addr" "$fragment"
+		check_forge p2 hub hub "$hub_addr" "$site_addr" "$fragment"
+		check_forge hub p2 wg0 "$site_addr" "$hub_addr" "$fragment"
+		check_forge dropped p3 wg0 "$site_addr" "$hub_addr" "$fragment"
 	done
 	# What fragments do have is matched.
 	check ip_hub "-$f" rule flush proto boot
 	check ip_hub "-$f" rule add ipproto udp table 100 pref 100 proto boot
 	for fragment in first later; do
-		check_forge p3 lan hub "$lan_addr" "$addr" "$fragment"
-		check_forge p3 hub hub "$hub_addr" "$addr" "$fragment"
-		check_forge hub p3 wg0 "$addr" "$hub_addr" "$fragment"
-		check_forge dropped p2 wg0 "$addr" "$hub_addr" "$fragment"
+		check_forge p3 lan hub "$lan_addr" "$site_addr" "$fragment"
+		check_forge p3 hub hub "$hub_addr" "$site_addr" "$fragment"
+		check_forge hub p3 wg0 "$site_addr" "$hub_addr" "$fragment"
+		check_forge dropped p2 wg0 "$site_addr" "$hub_addr" "$fragment"
 	done
 }
 
@@ -365,10 +363,13 @@ for ns in "$p1" "$p2" "$p3"; do
 done
 # Where forge sends what is for nobody.
 check ip_hub link set lan address 02:00:00:00:00:00
-# Every gc_interval the kernel forgets what it learned by a gateway that is no router,
-# as none is on a device without neighbour discovery.
-in_hub sysctl -qw net.ipv6.conf.hub.force_forwarding=1 net.ipv6.route.gc_interval=3600 \
-	net.ipv4.fib_multipath_hash_fields=2 net.ipv6.fib_multipath_hash_fields=2
+# Every gc_interval the kernel forgets what it learned by a gateway that is no router, as none is
+# on a device without neighbour discovery, nor to lan the hub, which forwards by device alone.
+for ns in "$hub" "$lan"; do
+	in_ns "$ns" sysctl -qw net.ipv6.route.gc_interval=3600
+done
+in_hub sysctl -qw net.ipv6.conf.hub.force_forwarding=1 net.ipv4.fib_multipath_hash_fields=2 \
+	net.ipv6.fib_multipath_hash_fields=2
 hash_by 1
 set_mode $MODE
 tests_run

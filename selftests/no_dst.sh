@@ -12,25 +12,10 @@ source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=on
 
-family()
-{
-	f=$1
-	if [[ $1 == 4 ]]; then
-		hub_addr=10.0.0.254 prefix=10.2.0.0/16 addr=10.2.0.1 all=10.0.0.0/8
-		longer=10.2.3.0/24 longer_addr=10.2.3.3 gateway=10.0.0.2 peer3=10.0.0.3
-		nobodys=198.51.100.1 lan_addr=203.0.113.2
-	else
-		hub_addr=fd00::fe prefix=fd02::/48 addr=fd02::1 all=fd00::/8
-		longer=fd02:0:0:3::/64 longer_addr=fd02:0:0:3::3 gateway=fd00::2 peer3=fd00::3
-		nobodys=2001:db8::1 lan_addr=2001:db8:1::2
-	fi
-}
-
 test_reset()
 {
 	reset_hub
-	ip_hub rule flush proto boot
-	ip_hub -6 rule flush proto boot
+	flush_rules
 }
 
 # every_way NAME DEV SRC: the rule, for packets that NAME sends through DEV
@@ -46,7 +31,7 @@ every_way()
 	check ip_hub route replace "$prefix" via "$gateway" dev hub
 	count_from_now
 	check_forge p2 "$name" "$dev" "$src" "$addr"
-	check_counters tx-gateway-allowedips=1
+	check_counters tx-gateway=1
 
 	check ip_hub route replace "$prefix" dev hub
 	count_from_now
@@ -75,7 +60,7 @@ not_sent()
 	count_from_now
 	check_forge "$result" "$name" "$dev" "$src" "$longer_addr"
 	check_counters tx-drop-noroute=1
-	check_warns "$W1" ip_hub route replace "$prefix" dev hub \
+	check_warns "$NO_PEER_YET" ip_hub route replace "$prefix" dev hub \
 		via-wgpeer "$(wg genkey | wg pubkey)"
 	count_from_now
 	check_forge "$result" "$name" "$dev" "$src" "$addr"
@@ -97,11 +82,39 @@ packet_socket_not_sent()
 packet_socket_off()
 {
 	family "$1"
-	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$prefix" via "$gateway" dev hub
 	check_forge p2 hub hub "$hub_addr" "$addr"
 	set_mode off
+	count_from_now
 	check_forge p1 hub hub "$hub_addr" "$addr"
 	check_forge ENOKEY hub hub "$hub_addr" "$nobodys"
+	check_counters
+}
+
+# Mode auto: what the lookup finds counts if it names a peer, and AllowedIPs do else.
+packet_socket_auto()
+{
+	family "$1"
+	set_mode auto
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$prefix2" via "$gateway" dev hub
+	check ip_hub route add "$prefix3" dev hub
+	check ip_hub route add blackhole "$longer"
+	count_from_now
+	check_forge p2 hub hub "$hub_addr" "$addr"
+	check_counters tx-wgpeer=1
+	count_from_now
+	check_forge p1 hub hub "$hub_addr" "$addr2"
+	check_forge p1 hub hub "$hub_addr" "$addr3"
+	check_forge p1 hub hub "$hub_addr" "$all_addr"
+	check_forge p1 hub hub "$hub_addr" "$longer_addr"
+	check_forge ENOKEY hub hub "$hub_addr" "$nobodys"
+	check_counters
+	check_warns "$NO_PEER_YET" ip_hub route replace "$prefix" dev hub \
+		via-wgpeer "$(wg genkey | wg pubkey)"
+	count_from_now
+	check_forge ENOKEY hub hub "$hub_addr" "$addr"
+	check_counters tx-drop-wgpeer=1
 }
 
 packet_socket_rules()
@@ -390,7 +403,7 @@ connected_udp()
 	check_eq "after a gateway" p2 "$REPLY"
 	check ip_hub route add "$gateway" dev hub via-wgpeer "${KEY[3]}"
 	packets again s
-	check_eq "after a route to the gateway" p3 "$REPLY"
+	check_eq "after a route to the gateway" p2 "$REPLY"
 	packets close s
 }
 
@@ -477,17 +490,13 @@ connected_rule()
 
 connected_tcp()
 {
-	local host url
+	local host
 
 	family "$1"
-	if [[ $f == 4 ]]; then
-		host=$addr/32 url=$addr
-	else
-		host=$addr/128 url=[$addr]
-	fi
+	host=$addr/$bits
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check in_peer 2 ip address add "$host" dev lo
-	talk_start hub "$url"
+	talk_start hub "$(url "$addr")"
 	tell one
 	busywait answered one || fail "no answer before the change"
 	check_talk_follows "$prefix" two
@@ -542,6 +551,7 @@ for f in 4 6; do
 	test_add "IPv$f: packet socket: every way to a peer" packet_socket $f
 	test_add "IPv$f: packet socket: no way" packet_socket_not_sent $f
 	test_add "IPv$f: packet socket: mode off" packet_socket_off $f
+	test_add "IPv$f: packet socket: mode auto" packet_socket_auto $f
 	test_add "IPv$f: packet socket: rules for the source" packet_socket_rules $f
 	test_add "IPv$f: packet socket: rules for the DSCP" packet_socket_dscp $f
 	test_add "IPv$f: packet socket: rules for users" packet_socket_users $f

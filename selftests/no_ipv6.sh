@@ -25,14 +25,16 @@ send6()
 
 has_moved() { [[ $(show ".counters.$1") -gt $(jq ".[0].counters.$1" <<<"$COUNTED") ]]; }
 
-# received FILTER COUNTER: what becomes of a packet from the peer
+# received FILTER COUNTER [ALLOWED-IP]: what becomes of a packet from the peer
 received()
 {
 	set_filter "$1"
+	[[ $# == 2 ]] || check in_hub wg set hub peer "${KEY[1]}" allowed-ips "10.0.0.1/32,$3"
 	count_from_now
 	send6 "$p1" wg0
 	busywait has_moved "${2//-/_}" || fail "the packet is not counted"
 	check_counters "$2=1"
+	check in_hub wg set hub peer "${KEY[1]}" allowed-ips 10.0.0.1/32
 }
 
 ipv4()
@@ -71,8 +73,13 @@ setup()
 
 [[ ! -e /proc/sys/net/ipv6/conf ]] || skip_all "the kernel has IPv6: boot it with ipv6.disable=1"
 test_add "IPv4 works" ipv4
-test_add "what is received has no route: filter device" received device rx-drop-noroute
+test_add "what is received has no route: filter device" received device rx-drop-peer
+test_add "what is received has no route: filter loose" received loose rx-drop-peer
 test_add "what is received has no route: filter strict" received strict rx-drop-noroute
+test_add "what is received is in AllowedIPs: filter device" received device rx-allowedips fd00::/64
+test_add "what is received is in AllowedIPs: filter strict" received strict rx-drop-noroute fd00::/64
+test_add "what is received is the peer's address: filter device" received device rx-allowedips fd00::1
+test_add "what is received is the peer's address: filter strict" received strict rx-neighbour fd00::1
 test_add "what is received is accepted: filter none" received none rx-unfiltered
 
 MODE=on

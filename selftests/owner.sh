@@ -2,23 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A network namespace that another user than root owns: what is looked up for nobody in
-# particular is looked up for the owner, whom rules can tell from root.
+# particular is looked up for the owner, whom rules can tell from root. (The filters
+# "device" and "loose" ask all tables, whomever a rule is for.)
 
 # shellcheck source=lib/lib.sh
 source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 OWNER=65534
-
-family()
-{
-	f=$1
-	if [[ $1 == 4 ]]; then
-		hub_addr=10.0.0.254 prefix=10.2.0.0/16 addr=10.2.0.1 gateway=10.0.0.2
-	else
-		hub_addr=fd00::fe prefix=fd02::/48 addr=fd02::1 gateway=fd00::2
-	fi
-}
 
 runs() { [[ $(cat "/proc/$1/comm") == "$2" ]]; }
 
@@ -73,8 +64,15 @@ filter()
 	set_filter "$1"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
-	for_user 0 check_source "$addr" rx-wgpeer p3
-	for_user 1 check_source "$addr" rx-wgpeer p2
+	case $1 in
+	strict)
+		for_user 0 check_source "$addr" rx-wgpeer p3
+		for_user 1 check_source "$addr" rx-wgpeer p2 ;;
+	device)
+		for_user 0 check_source "$addr" rx-wgpeer p2,p3
+		for_user 1 check_source "$addr" rx-wgpeer p2,p3
+		check_source "$addr" rx-wgpeer p2 ;;
+	esac
 }
 
 # Whose socket it is.
@@ -89,27 +87,28 @@ packet_socket()
 	for_user 1 check_forge p2 hub hub "$hub_addr" "$addr" uid="$OWNER"
 }
 
-# The packet itself is root's.
-gateway()
+# No socket of this namespace has sent it, so it is the owner's.
+redirected()
 {
 	family "$1"
-	check ip_hub route add "$prefix" via "$gateway" dev hub
-	check ip_hub "-$f" route add "$gateway" dev hub via-wgpeer "${KEY[3]}" table 100
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check in_hub tc qdisc add dev lan clsact
+	check in_hub tc filter add dev lan ingress matchall action mirred egress redirect dev hub
 	count_from_now
-	for_user 0 check_send p3 hub "$addr"
-	check_counters tx-gateway-wgpeer=1
-	count_from_now
-	for_user 1 check_send p2 hub "$addr"
-	check_counters tx-gateway-allowedips=1
+	for_user 0 check_forge p3 lan hub "$lan_addr" "$addr"
+	for_user 1 check_forge p2 lan hub "$lan_addr" "$addr"
+	check_counters tx-wgpeer=2
+	check in_hub tc qdisc del dev lan clsact
 }
 
 for f in 4 6; do
 	test_add "IPv$f: filter device: rules for users" filter device $f
 	test_add "IPv$f: filter strict: rules for users" filter strict $f
 	test_add "IPv$f: packet socket: rules for users" packet_socket $f
-	test_add "IPv$f: the route to a gateway: rules for users" gateway $f
+	test_add "IPv$f: a packet without a socket: rules for users" redirected $f
 done
 
-setup_hub 3
+setup_hub 3 lan
 set_mode $MODE
 tests_run

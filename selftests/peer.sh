@@ -9,22 +9,11 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 
-family()
-{
-	if [[ $1 == 4 ]]; then
-		prefix=10.2.0.0/16 addr=10.2.0.1 prefix3=10.3.0.0/16 addr3=10.3.0.1
-		gateway=10.0.0.2 host=10.0.0.2/32 hub_addr=10.0.0.254 unreachable="icmp 3/1"
-	else
-		prefix=fd02::/48 addr=fd02::1 prefix3=fd03::/48 addr3=fd03::1
-		gateway=fd00::2 host=fd00::2/128 hub_addr=fd00::fe unreachable="icmp 1/3"
-	fi
-}
-
-# check_binding KEY NEXTHOPS PRESENT
+# check_binding KEY STATES PRESENT
 check_binding()
 {
 	check_eq "binding of $1" "$1 $2 $3" \
-		"$(show '.bindings[] | "\(.key) \(.nexthops) \(.present)"' | names | grep "^$1 ")"
+		"$(show '.bindings[] | "\(.key) \(.states) \(.present)"' | names | grep "^$1 ")"
 }
 
 removed_and_added()
@@ -51,7 +40,6 @@ removed_and_added()
 	check_binding K2 1 false
 	check_binding K3 1 true
 	check_eq "routes without the peer" "$before" "$(ip_hub -d "-$1" route show)"
-	check_show "active without the peer" .active true
 
 	check add_peer 2
 	count_from_now
@@ -139,7 +127,7 @@ route_first()
 {
 	family "$1"
 	new_key 4
-	check_warns "$W1" ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[4]}"
+	check_warns "$NO_PEER_YET" ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[4]}"
 	check_binding K4 1 false
 	check_send ENOKEY hub "$addr"
 	check_send "$unreachable" lan "$addr"
@@ -164,20 +152,60 @@ no_allowedips()
 	check add_peer 2
 }
 
-# The route to the gateway names the peer.
-gateway()
+# never_to_another COUNTER: what is for peer 2, which is not there, reaches nobody, although
+# peer 3 has all addresses in its AllowedIPs and peer 1 those of the route; COUNTER moves
+# with each packet.
+never_to_another()
 {
-	family "$1"
-	check ip_hub route add "$prefix" via "$gateway" dev hub
-	check ip_hub route add "$host" dev hub via-wgpeer "${KEY[3]}"
-	check_send p3 hub "$addr"
-	check remove_peer 3
 	count_from_now
 	check_send ENOKEY hub "$addr"
 	check_send "$unreachable" lan "$addr"
-	check_counters tx-drop-gateway=2
-	check add_peer 3
-	check_send p3 hub "$addr"
+	packets again s
+	check_eq "sent by a connected socket without the peer" ENOKEY "$REPLY"
+	check_forge ENOKEY hub hub "$hub_addr" "$addr"
+	check_counters "$1=4"
+}
+
+# removed_beside_default FAMILY MODE KEY|GATEWAY
+removed_beside_default()
+{
+	local counter=tx-drop-wgpeer way=(via-wgpeer "${KEY[2]}")
+
+	family "$1"
+	set_mode "$2"
+	if [[ $3 == gateway ]]; then
+		counter=tx-drop-gateway way=(via "$gateway")
+	fi
+	check in_hub wg set hub peer "${KEY[3]}" allowed-ips "+0.0.0.0/0,+::/0"
+	check ip_hub route add "$prefix" dev hub "${way[@]}"
+	packets open s hub "$addr" src="$hub_addr"
+	packets again s
+	check_eq "sent before" p2 "$REPLY"
+	check remove_peer 2
+	never_to_another "$counter"
+	# And nobody else may send from there.
+	count_from_now
+	check_forge dropped p1 wg0 "$addr" "$hub_addr"
+	check_forge dropped p3 wg0 "$addr" "$hub_addr"
+	check_counters rx-drop-peer=2
+	# Nor when the peers are set anew without it
+	in_hub wg showconf hub >"$TMP/conf"
+	check in_hub wg syncconf hub "$TMP/conf"
+	never_to_another "$counter"
+	check in_hub wg setconf hub "$TMP/conf"
+	never_to_another "$counter"
+	# A peer without an endpoint is there, and gets no packets.
+	check in_hub wg set hub peer "${KEY[2]}" allowed-ips "$(allowed_ips 2)"
+	check_send EDESTADDRREQ hub "$addr"
+	check add_peer 2
+	check_send p2 hub "$addr"
+	packets again s
+	check_eq "sent when the peer is back" p2 "$REPLY"
+	packets close s
+	add_peer 1
+	add_peer 3
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
 }
 
 warnings()
@@ -187,18 +215,13 @@ warnings()
 	family "$1"
 	absent=$(wg genkey | wg pubkey)
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check_warns "$W1" ip_hub route add "$prefix3" dev hub via-wgpeer "$absent"
+	check_warns "$NO_PEER_YET" ip_hub route add "$prefix3" dev hub via-wgpeer "$absent"
 	check ip_hub route del "$prefix3" dev hub via-wgpeer "$absent"
-	check_warns "$W1" ip_hub route replace "$prefix" dev hub via-wgpeer "$absent"
+	check_warns "$NO_PEER_YET" ip_hub route replace "$prefix" dev hub via-wgpeer "$absent"
 	set_mode on
 	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check_warns "$W1" ip_hub route add "$prefix3" dev hub via-wgpeer "$absent"
+	check_warns "$NO_PEER_YET" ip_hub route add "$prefix3" dev hub via-wgpeer "$absent"
 	check ip_hub route del "$prefix3" dev hub
-	set_mode off
-	check_warns "$W2" ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
-	check_warns "$W3" ip_hub route add "$prefix3" dev hub via-wgpeer "$absent"
-	check ip_hub route del "$prefix3" dev hub via-wgpeer "$absent"
-	check ip_hub route del "$prefix"
 }
 
 for f in 4 6; do
@@ -208,7 +231,12 @@ for f in 4 6; do
 	test_add "IPv$f: the device takes the peer's key" own_key $f
 	test_add "IPv$f: the route is there before the peer" route_first $f
 	test_add "IPv$f: a peer without AllowedIPs" no_allowedips $f
-	test_add "IPv$f: the peer of the route to a gateway" gateway $f
+	for mode in auto on; do
+		test_add "IPv$f: $mode: what is for a removed peer reaches nobody else" \
+			removed_beside_default $f $mode key
+	done
+	test_add "IPv$f: on: what is for a removed gateway reaches nobody else" \
+		removed_beside_default $f on gateway
 	test_add "IPv$f: warnings" warnings $f
 done
 

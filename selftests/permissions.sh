@@ -12,16 +12,6 @@ MODE=auto
 EPERM="RTNETLINK answers: Operation not permitted"
 WGVIA_EPERM="permission denied: CAP_NET_ADMIN in the user namespace that owns"
 
-family()
-{
-	f=$1
-	if [[ $1 == 4 ]]; then
-		prefix=10.2.0.0/16 addr=10.2.0.1 prefix2=10.3.0.0/16 gateway=10.0.0.2
-	else
-		prefix=fd02::/48 addr=fd02::1 prefix2=fd03::/48 gateway=fd00::2
-	fi
-}
-
 # as_nobody COMMAND...: in the hub's namespace
 as_nobody() { in_hub setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"; }
 
@@ -258,9 +248,10 @@ own_namespace()
 	own_check "" ip link set lo up
 	own_check "" ip address add 10.0.0.1/24 dev wg0
 	own_check "" wg set wg0 peer "${KEY[2]}" allowed-ips 10.0.0.2/32
-	own_check "Warning: $W2." ip route add 10.2.0.0/16 dev wg0 via-wgpeer "${KEY[2]}"
+	own_check "" wgvia set wg0 mode off
+	own_check "$MODE_OFF"$'\n'"status 2" ip route add 10.2.0.0/16 dev wg0 via-wgpeer "${KEY[2]}"
 	own_check "" wgvia set wg0 mode auto filter strict
-	own_check "" ip route replace 10.2.0.0/16 dev wg0 via-wgpeer "${KEY[2]}"
+	own_check "" ip route add 10.2.0.0/16 dev wg0 via-wgpeer "${KEY[2]}"
 	own_check "" ip route add 10.3.0.0/16 nexthop dev wg0 via-wgpeer "${KEY[2]}" weight 2 \
 		nexthop via 10.0.0.2 dev wg0
 	own_check "" ip -6 route add fd02::/48 dev wg0 via-wgpeer "${KEY[2]}"
@@ -268,7 +259,7 @@ own_namespace()
 	own_check "" ip -6 route add fd03::/48 nhid 1
 	own wgvia show -j
 	check_eq "wgvia show" '["wg0","auto","strict",4]' \
-		"$(jq -c '[.[] | .ifname, .mode, .filter, .nexthops]' <<<"$REPLY")"
+		"$(jq -c '[.[] | .ifname, .mode, .filter, .states]' <<<"$REPLY")"
 	own_fails "hub: no such device" wgvia show hub
 	own_fails "hub: no such device" wgvia set hub mode off
 	own_fails 'Cannot find device "hub"' ip route add 10.4.0.0/16 dev hub via-wgpeer "${KEY[2]}"
@@ -295,7 +286,7 @@ moved_device()
 	# Back, by who has rights in both.
 	check nsenter --net="/proc/$OWN_SHELL/ns/net" ip link set moved netns "$hub"
 	check_eq "the device" '["on","none",0]' \
-		"$(in_hub wgvia show -j moved | jq -c '.[0] | [.mode, .filter, .nexthops]')"
+		"$(in_hub wgvia show -j moved | jq -c '.[0] | [.mode, .filter, .states]')"
 	own_fails "moved: no such device" wgvia set moved mode off
 	own_stop
 	check ip_hub link del moved
@@ -303,10 +294,10 @@ moved_device()
 
 loaded() { [[ -d /sys/module/wgvia ]]; }
 
-# What any user can do is load it; a device stays off all the same.
+# What any user can do is load it; it says nothing about devices that no route names a peer
+# of.
 loading()
 {
-	set_mode off
 	busywait module_idle || fail "the module is referred to"
 	check rmmod wgvia
 	as_nobody wgvia show >/dev/null 2>&1 && fail "wgvia show succeeds"
@@ -317,10 +308,13 @@ loading()
 	own_start
 	own_check "" ip link add wg0 type wireguard
 	own_check "" ip link set wg0 up
-	own_check "Warning: $W3." ip -6 route add fd02::/48 dev wg0 via-wgpeer "${KEY[2]}"
+	own_check "Warning: $NO_PEER_YET." ip -6 route add fd02::/48 dev wg0 via-wgpeer "${KEY[2]}"
 	loaded || fail "a route in a namespace of one's own does not load the module"
 	own_stop
-	check_show "the hub's device" '[.mode, .active]' '["off",false]'
+	check_show "the hub's device" '[.mode, .states]' '["auto",0]'
+	count_from_now
+	check_send p1 hub 10.0.0.1
+	check_counters
 	busywait module_idle || fail "the module is referred to"
 }
 

@@ -99,7 +99,7 @@ thousand()
 {
 	recipe nexthop
 	check_eq "routes" 1000 "$(ip_hub route show proto boot | wc -l)"
-	check_show "nexthops" .nexthops 1
+	check_states 1
 	check_send p1 hub 10.64.0.1
 	check_send p1 hub 10.67.231.1
 	check_may_send 1 10.65.7.1 10.0.0.254

@@ -11,20 +11,6 @@ source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=on
 
-# Peers 2 and 3 are at the other end of a tunnel with the same address, so that
-# the route alone says which of them it is. Inside, each has its own.
-family()
-{
-	f=$1
-	if [[ $1 == 4 ]]; then
-		hub_addr=10.0.0.254 prefix=10.1.0.0/16 addr=10.1.0.1 host=10.1.0.1/32 url=10.1.0.1
-		prefix2=10.2.0.0/16 host2=10.2.0.1/32 url2=10.2.0.1
-	else
-		hub_addr=fd00::fe prefix=fd01::/48 addr=fd01::1 host=fd01::1/128 url="[fd01::1]"
-		prefix2=fd02::/48 host2=fd02::1/128 url2="[fd02::1]"
-	fi
-}
-
 mac() { printf '02:00:00:00:00:%02x' "$1"; }
 
 # The words for a tunnel between two addresses
@@ -37,13 +23,14 @@ tunnel()
 	esac
 }
 
-# tunnel_start KIND: with a bridge on it in the hub
+# tunnel_start KIND: with a bridge on it in the hub. Peers 2 and 3 are at the other end with the
+# same address, so that the route alone says which of them it is. Inside, each has its own.
 tunnel_start()
 {
 	local i ns
 
 	# shellcheck disable=SC2046 # words
-	check ip_hub link add tunnel address "$(mac 254)" $(tunnel "$1" "$hub_addr" "$addr")
+	check ip_hub link add tunnel address "$(mac 254)" $(tunnel "$1" "$hub_addr" "$site_addr")
 	ip_hub -batch - <<-END
 		link add bridge type bridge
 		link set tunnel master bridge
@@ -53,10 +40,10 @@ tunnel_start()
 	END
 	for i in 2 3; do
 		ns=p$i
-		ip -n "${!ns}" address add "$host" dev lo
+		ip -n "${!ns}" address add "$site_addr/$bits" dev lo
 		# shellcheck disable=SC2046 # words
 		check ip -n "${!ns}" link add tunnel address "$(mac "$i")" \
-			$(tunnel "$1" "$addr" "$hub_addr")
+			$(tunnel "$1" "$site_addr" "$hub_addr")
 		ip -n "${!ns}" -batch - <<-END
 			link set tunnel up
 			address add 172.16.0.$i/24 dev tunnel
@@ -73,7 +60,7 @@ tunnel_stop()
 	for i in 2 3; do
 		ns=p$i
 		check ip -n "${!ns}" link del tunnel
-		ip -n "${!ns}" address del "$host" dev lo
+		ip -n "${!ns}" address del "$site_addr/$bits" dev lo
 	done
 }
 
@@ -94,11 +81,11 @@ follows()
 {
 	count_from_now
 	check_answer "$1" 2
-	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route replace "$site" dev hub via-wgpeer "${KEY[3]}"
 	check_answer "$1" 3
 	check_eq "packets sent by another way" 0 \
 		"$(($(other_ways) - $(jq '.[0]'"$OTHER_WAYS" <<<"$COUNTED")))"
-	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route replace "$site" dev hub via-wgpeer "${KEY[2]}"
 	check_answer "$1" 2
 }
 
@@ -108,7 +95,7 @@ other_ways() { in_hub wgvia show -j hub | jq ".[0]$OTHER_WAYS"; }
 bridge()
 {
 	family "$2"
-	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$site" dev hub via-wgpeer "${KEY[2]}"
 	tunnel_start "$1"
 	follows 172.16.0
 	tunnel_stop
@@ -137,7 +124,7 @@ macsec_start()
 macsec()
 {
 	family "$1"
-	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add "$site" dev hub via-wgpeer "${KEY[2]}"
 	tunnel_start gretap
 	check ip_hub link set tunnel nomaster
 	macsec_start 254 2 3
@@ -168,15 +155,15 @@ wireguard_inside()
 
 	family "$1"
 	inner=$(wg genkey)
-	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	check in_peer 2 ip address add "$host" dev lo
-	check in_peer 3 ip address add "$host" dev lo
+	check ip_hub route add "$site" dev hub via-wgpeer "${KEY[2]}"
+	check in_peer 2 ip address add "$site_addr/$bits" dev lo
+	check in_peer 3 ip address add "$site_addr/$bits" dev lo
 	check ip -n "$p2" link add inner type wireguard
 	check ip_hub link add inner type wireguard
 	in_peer 2 wg set inner listen-port 51900 private-key /dev/stdin peer "${KEY[0]}" \
 		allowed-ips 172.16.0.254/32 <<<"$inner"
 	in_hub wg set inner private-key /dev/stdin peer "$(wg pubkey <<<"$inner")" \
-		endpoint "${url}:51900" allowed-ips 172.16.0.0/24 <<<"${PRIVATE[0]}"
+		endpoint "$(url "$site_addr"):51900" allowed-ips 172.16.0.0/24 <<<"${PRIVATE[0]}"
 	ip_hub -batch - <<-END
 		link set inner up
 		address add 172.16.0.254/24 dev inner
@@ -189,11 +176,11 @@ wireguard_inside()
 	count_from_now
 	before2=$(echos p2 4) before3=$(udp_without_socket p3)
 	check_ping 172.16.0.2
-	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route replace "$site" dev hub via-wgpeer "${KEY[3]}"
 	# Nobody waits for the answer that it does not get.
 	in_hub ping -n -q -c 1 -W 0.01 172.16.0.2 >/dev/null && fail "an answer by the wrong peer"
 	busywait more_without_socket p3 "$before3" || fail "nothing goes to peer 3"
-	check ip_hub route replace "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route replace "$site" dev hub via-wgpeer "${KEY[2]}"
 	check_ping 172.16.0.2
 	check_eq "echo requests that reach p2" 2 "$(($(echos p2 4) - before2))"
 	check_eq "packets sent by another way" 0 \
@@ -201,8 +188,8 @@ wireguard_inside()
 
 	check ip_hub link del inner
 	check ip -n "$p2" link del inner
-	check in_peer 2 ip address del "$host" dev lo
-	check in_peer 3 ip address del "$host" dev lo
+	check in_peer 2 ip address del "$site_addr/$bits" dev lo
+	check in_peer 3 ip address del "$site_addr/$bits" dev lo
 }
 
 offloaded()
@@ -227,9 +214,9 @@ flow_table()
 		}
 	END
 	check in_hub nft -f "$TMP/nft"
-	check ip_hub route add "$prefix2" dev hub via-wgpeer "${KEY[2]}"
-	check in_peer 2 ip address add "$host2" dev lo
-	talk_start lan "$url2"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check in_peer 2 ip address add "$addr/$bits" dev lo
+	talk_start lan "$(url "$addr")"
 	tell one
 	busywait answered one || fail "no answer before the change"
 	busywait offloaded || fail "the connection is not in the flow table"
@@ -240,9 +227,9 @@ flow_table()
 	[[ $(show .counters.tx_wgpeer) -gt $(jq '.[0].counters.tx_wgpeer' <<<"$COUNTED") ]] ||
 		fail "packets of the flow table are not counted"
 
-	check_talk_follows "$prefix2" three
+	check_talk_follows "$prefix" three
 	talk_end
-	check in_peer 2 ip address del "$host2" dev lo
+	check in_peer 2 ip address del "$addr/$bits" dev lo
 	check in_hub nft delete table inet flows
 }
 

@@ -246,6 +246,58 @@ cleanup()
 # What a test file has to clean up beyond namespaces; it may redefine this.
 cleanup_file() { :; }
 
+# --- addresses -------------------------------------------------------------
+
+# family 4|6: the addresses of the tests, in variables
+family()
+{
+	f=$1
+	if [[ $f == 4 ]]; then
+		hub_addr=10.0.0.254 peer1=10.0.0.1 peer2=10.0.0.2 peer3=10.0.0.3
+		host2=10.0.0.2/32 host3=10.0.0.3/32
+		# Every peer has the addresses of the site.
+		site=10.1.0.0/16 site_addr=10.1.0.1
+		# From the shortest to the longest, each with an address that is in no longer one
+		all=10.0.0.0/8 all_addr=10.200.0.1
+		short=10.0.0.0/9 short_addr=10.100.0.1
+		wider=10.2.0.0/15
+		prefix=10.2.0.0/16 addr=10.2.0.1
+		longer=10.2.3.0/24 longer_addr=10.2.3.3
+		longest=10.2.3.4/32 longest_addr=10.2.3.4
+		# Beside these
+		prefix2=10.3.0.0/16 addr2=10.3.0.1
+		prefix3=10.4.0.0/16 addr3=10.4.0.1
+		# In nobody's AllowedIPs
+		foreign=198.51.100.0/24 nobodys=198.51.100.1
+		lan_prefix=203.0.113.0/24 lan_addr=203.0.113.2 loopback=127.0.0.1
+		# Bits of an address, bytes of a header, the error of the unreachable and what ping
+		# makes of it
+		bits=32 header=20 unreachable="icmp 3/1"
+		ping_unreachable="Destination Host Unreachable" ping_exceeded="Time to live exceeded"
+	else
+		hub_addr=fd00::fe peer1=fd00::1 peer2=fd00::2 peer3=fd00::3
+		host2=fd00::2/128 host3=fd00::3/128
+		site=fd01::/48 site_addr=fd01::1
+		all=fd00::/8 all_addr=fd99::1
+		short=fd02::/16 short_addr=fd02:1::1
+		wider=fd02::/47
+		prefix=fd02::/48 addr=fd02::1
+		longer=fd02:0:0:3::/64 longer_addr=fd02:0:0:3::3
+		longest=fd02:0:0:3::4/128 longest_addr=fd02:0:0:3::4
+		prefix2=fd03::/48 addr2=fd03::1
+		prefix3=fd04::/48 addr3=fd04::1
+		foreign=2001:db8:2::/48 nobodys=2001:db8:2::1
+		lan_prefix=2001:db8:1::/64 lan_addr=2001:db8:1::2 loopback=::1
+		bits=128 header=40 unreachable="icmp 1/3"
+		ping_unreachable="Destination unreachable: Address unreachable"
+		ping_exceeded="Time exceeded: Hop limit"
+	fi
+	gateway=$peer2
+}
+
+# url ADDRESS: as socat wants it
+url() { if [[ $1 == *:* ]]; then echo "[$1]"; else echo "$1"; fi; }
+
 # --- WireGuard -------------------------------------------------------------
 
 PRIVATE=()
@@ -401,6 +453,16 @@ warm_up()
 	done
 }
 
+# flush_rules: no rules of a test, which have proto boot
+flush_rules()
+{
+	ip_hub rule flush proto boot
+	ip_hub -6 rule flush proto boot
+}
+
+# rule WORD...: ip rule of the family, for flush_rules
+rule() { ip_hub "-$f" rule "$@" proto boot; }
+
 # reset_hub: no routes, nexthops or rules of a test, and the mode that the file wants
 reset_hub()
 {
@@ -415,18 +477,31 @@ reset_hub()
 # --- wgvia -----------------------------------------------------------------
 
 # What the kernel says of routes, see check_warns and check_fails.
-W1="the device has no peer with this key: packets get ENOKEY until it is added"
-W2="wgvia is off on this device: turn it on with wgvia set DEV mode auto"
-W3="no peer has this key, and wgvia is off: turn it on with wgvia set DEV mode auto"
-E4="Error: via-wgpeer needs a device."
-E5="Error: via-wgpeer needs a WireGuard device."
-E6="Error: via-wgpeer needs the wgvia module, which is not available."
+NO_PEER_YET="no peer has this key yet: packets get ENOKEY until it is added"
+MODE_OFF="Error: wgvia is off on this device: wgvia set DEV mode auto turns it on."
+NEEDS_DEVICE="Error: via-wgpeer needs a device."
+NEEDS_WIREGUARD="Error: via-wgpeer needs a WireGuard device."
+NO_MODULE="Error: lwt encapsulation type not supported."
+# And of mode off
+STILL_KEYED="routes name peers of this device: delete them first"
 
+# A nexthop that is gone may be kept by a dst for a moment: mode off waits for that.
 set_mode()
 {
 	local out
 
+	if [[ $1 == off ]]; then
+		busywait states_are 0 || fail "nexthops that name a peer stay: $(show .states)"
+	fi
 	out=$(in_hub wgvia set hub mode "$1" 2>&1) || fail "wgvia set hub mode $1: $out"
+}
+
+states_are() { [[ $(show .states) == "$1" ]]; }
+
+# check_states COUNT: of the nexthops that name a peer of the hub's device
+check_states()
+{
+	busywait states_are "$1" || check_show "nexthops that name a peer" .states "$1"
 }
 
 set_filter()
@@ -446,6 +521,17 @@ show()
 check_show()
 {
 	check_eq "$1" "$3" "$(show "$2" | names)"
+}
+
+# bindings: KEY=STATES of each, sorted
+bindings() { show '.bindings[] | "\(.key)=\(.states)"' | names | sort | paste -sd ' '; }
+
+bindings_are() { [[ $(bindings) == "$1" ]]; }
+
+# check_bindings EXPECTED: KEY=STATES..., sorted, once none is kept by what will soon be freed
+check_bindings()
+{
+	busywait bindings_are "$1" || check_eq "bindings" "$1" "$(bindings)"
 }
 
 # count_from_now: what check_counters compares with
@@ -565,23 +651,26 @@ check_deliver()
 		"$expected" "$REPLY"
 }
 
-# check_source SOURCE COUNTER p1|p2|p3|none [DST [tos=N]]: what becomes of a packet from
-# this address if each of three peers sends it. The one named may, and COUNTER moves;
-# if none may, COUNTER says why.
+# check_source SOURCE COUNTER PEER[,PEER]...|none [DST [tos=N]]: what becomes of a packet from
+# this address if each of three peers (p1, p2, p3) sends it. Those named may, and COUNTER
+# moves; if none may, COUNTER says why. With "-" for COUNTER, wgvia says nothing.
 check_source()
 {
-	local i expected dst=${4:-$hub_addr}
+	local i expected accepted=0 moved dst=${4:-$hub_addr}
 
 	count_from_now
 	for i in 1 2 3; do
 		expected=dropped
-		[[ p$i != "$3" ]] || expected=hub
+		[[ ,$3, != *,p$i,* ]] || expected=hub accepted=$((accepted + 1))
 		check_forge "$expected" "p$i" wg0 "$1" "$dst" "${@:5}"
 	done
-	case $3 in
-	none) check_counters "$2=3" ;;
-	*) check_counters "$2=1" rx-drop-peer=2 ;;
+	case $accepted in
+	0) moved=("$2=3") ;;
+	3) moved=("$2=3") ;;
+	*) moved=("$2=$accepted" "rx-drop-peer=$((3 - accepted))") ;;
 	esac
+	[[ $2 != - ]] || moved=()
+	check_counters "${moved[@]}"
 }
 
 # share NAME: the flows of the last "spread" that went there

@@ -22,6 +22,8 @@ of its output the answer:
     watch WORD NAME                   look out for TCP segments with this word, sent by NAME
     first                             where the very first of them goes
     watched                           end of watch: who has received any up to now
+    copy NAME DST [OPTION]...         a datagram that several may get
+    copied                            who has received it up to now
 
 OPTION is src=ADDRESS, sport=PORT, mark=NUMBER, tos=NUMBER, uid=NUMBER, dev=DEVICE,
 or connect=no: the socket is told the destination with each datagram instead, and so
@@ -47,7 +49,8 @@ is what became of it:
 "first" answers with who received it and, if HUB's device of that name did not send
 all TCP segments that NAME did since, how many are lost.
 
-"spread" and "large" answer with NAME=COUNT...
+"copy" answers "sent", or the error of the system call. "spread", "large" and "copied" answer
+with NAME=COUNT...
 """
 
 import collections
@@ -237,6 +240,8 @@ class Packets:
         self.listeners = {}
         self.sinks = {}
         self.watching = None
+        self.copy_payload = None
+        self.copies = collections.Counter()
         enter_netns(self.hub)
         for name in names:
             with self.inside(name):
@@ -287,6 +292,8 @@ class Packets:
             with contextlib.suppress(BlockingIOError):
                 while True:
                     data, address = sock.recvfrom(4096)
+                    if self.copy_payload and data.endswith(self.copy_payload):
+                        self.copies[name] += 1
                     if data.endswith(payload) and address[0] != "lan":
                         yield name
 
@@ -456,12 +463,24 @@ class Packets:
         self.watching.close()
         return self.watching.who()
 
+    def copy(self, *args):
+        self.copy_payload = self.payload()
+        self.copies.clear()
+        with self.socket(*args) as sock:
+            sock.send(self.copy_payload)
+        return "sent"
+
+    def copied(self):
+        collections.deque(self.arrivals(b"\0no packet"), 0)
+        return " ".join(f"{name}={self.copies[name]}" for name in sorted(self.copies)) or "nobody"
+
     def command(self, verb, *args):
         commands = {"send": self.send, "open": self.open, "again": self.again,
                     "close": self.close, "forge": self.forge, "raw": self.raw,
                     "spread": self.spread,
                     "large": self.large, "deliver": self.deliver, "watch": self.watch,
-                    "first": self.first, "watched": self.watched}
+                    "first": self.first, "watched": self.watched, "copy": self.copy,
+                    "copied": self.copied}
         self.received(b"")
         try:
             return commands[verb](*args)
