@@ -1,0 +1,269 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Multicast on: a packet to a link-scope group is copied to the peers of the device,
+# unless a nexthop names one of them. Multicast off: it is as any other packet.
+
+# shellcheck source=lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
+
+MODE=auto
+
+test_reset()
+{
+	reset_hub
+	flush_rules
+	set_multicast on
+}
+
+set_multicast() { check in_hub wgvia set hub multicast "$1"; }
+
+# groups FAMILY: a group of the link, one for routers of it, and one that is not of the link
+groups()
+{
+	family "$1"
+	if [[ $f == 4 ]]; then
+		group=224.0.0.5 other_group=224.0.0.251 wide=239.1.2.3
+	else
+		group=ff02::5 other_group=ff02::fb wide=ff0e::123
+	fi
+}
+
+# check_copies EXPECTED NAME DST [OPTION]...: who gets how many copies of a datagram. A session
+# keeps the order, so that what has not come before a later packet was not sent.
+check_copies()
+{
+	local expected=$1 i
+	shift
+
+	packets copy "$@"
+	check_eq "datagram sent by $1 to $2" sent "$REPLY"
+	for i in 1 2 3; do
+		check_send "p$i" hub "10.0.0.$i"
+	done
+	packets copied
+	check_eq "who gets the datagram sent by $1 to $2" "$expected" "$REPLY"
+}
+
+all_peers()
+{
+	local mode
+
+	groups "$1"
+	for mode in auto on; do
+		set_mode "$mode"
+		count_from_now
+		check_copies "p1=1 p2=1 p3=1" hub "$group" connect=no dev=hub
+		check_copies "p1=1 p2=1 p3=1" hub "$other_group" connect=no dev=hub
+		case $mode in
+		auto) check_counters tx-multicast=2 multicast-copies=6 ;;
+		# With the packets that check_copies sends
+		on) check_counters tx-multicast=2 multicast-copies=6 tx-onlink=6 ;;
+		esac
+	done
+}
+
+multicast_off()
+{
+	groups "$1"
+	set_multicast off
+	check_send ENOKEY hub "$group" connect=no dev=hub
+	check in_hub wg set hub peer "${KEY[2]}" allowed-ips +224.0.0.0/4,+ff00::/8
+	count_from_now
+	check_copies "p2=1" hub "$group" connect=no dev=hub
+	check_counters
+	set_multicast on
+	check_copies "p1=1 p2=1 p3=1" hub "$group" connect=no dev=hub
+	add_peer 2
+}
+
+# Groups of a wider scope go to one peer, or to nobody.
+link_scope_alone()
+{
+	groups "$1"
+	count_from_now
+	check_send ENOKEY hub "$wide" connect=no dev=hub
+	check in_hub wg set hub peer "${KEY[2]}" allowed-ips +224.0.0.0/4,+ff00::/8
+	check_copies "p2=1" hub "$wide" connect=no dev=hub
+	check_counters
+	add_peer 2
+}
+
+packet_socket()
+{
+	groups "$1"
+	count_from_now
+	forge hub hub "$hub_addr" "$group"
+	[[ $REPLY == *p* ]] || fail "nobody gets it: $REPLY"
+	check_counters tx-multicast=1 multicast-copies=3
+}
+
+# Each copy of a large packet is segmented for itself.
+segments()
+{
+	groups "$1"
+	count_from_now
+	packets large 15 hub "$group" connect=no dev=hub
+	check_eq "datagrams received" "p1=15" "$(tr ' ' '\n' <<<"$REPLY" | grep p1=)"
+	check_counters tx-multicast=15 multicast-copies=45
+}
+
+# A nexthop that names a peer has it alone. (IPv4 takes no route where the device is given.)
+keyed()
+{
+	local option=()
+
+	groups "$1"
+	if [[ $f == 4 ]]; then
+		check ip_hub route add "$group" dev hub via-wgpeer "${KEY[2]}"
+	else
+		option=(dev=hub)
+		check ip_hub route add multicast "$group" dev hub via-wgpeer "${KEY[2]}" table local
+	fi
+	count_from_now
+	check_copies "p2=1" hub "$group" connect=no "${option[@]}"
+	check_counters tx-wgpeer=1
+	check remove_peer 2
+	count_from_now
+	check_send ENOKEY hub "$group" connect=no "${option[@]}"
+	check_counters tx-drop-wgpeer=1
+	check add_peer 2
+	[[ $f == 4 ]] || check ip_hub route del multicast "$group" dev hub table local
+}
+
+# So does a neighbour that the sender named, in every mode, and nobody if there is none.
+named_by_sender()
+{
+	local mode
+
+	groups "$1"
+	for mode in auto on; do
+		set_mode "$mode"
+		count_from_now
+		check_raw p2 hub "$gateway" "$hub_addr" "$group"
+		check_counters tx-gateway=1
+		count_from_now
+		check_raw ENOKEY hub "${peer1%1}99" "$hub_addr" "$group"
+		check_counters tx-drop-gateway=1
+	done
+}
+
+# What came in by the device is not sent out again: there are no loops.
+no_loops()
+{
+	local i
+
+	groups "$1"
+	check in_hub tc qdisc add dev hub clsact
+	check in_hub tc filter add dev hub ingress matchall action mirred egress redirect dev hub
+	packets copy p1 "$group" connect=no dev=wg0
+	check_eq "sent by peer 1" sent "$REPLY"
+	check_send hub p1 "$hub_addr" src="$peer1"
+	check in_hub tc qdisc del dev hub clsact
+	for i in 2 3; do
+		check_send "p$i" hub "10.0.0.$i"
+	done
+	packets copied
+	check_eq "who gets what peer 1 sends to the group" "hub=1" "$REPLY"
+}
+
+# A peer with an endpoint and without a session gets one; one without an endpoint gets nothing,
+# and keeps nobody else from it.
+new_peers()
+{
+	local idle
+
+	groups "$1"
+	idle=$(wg genkey | wg pubkey)
+	check remove_peer 3
+	check add_peer 3
+	check in_hub wg set hub peer "$idle"
+	count_from_now
+	check_copies "p1=1 p2=1 p3=1" hub "$group" connect=no dev=hub
+	check_counters tx-multicast=1 multicast-copies=3
+	check remove_peer 3
+	check_copies_without_3
+	check add_peer 3
+	check_send p3 hub 10.0.0.3
+	check in_hub wg set hub peer "$idle" remove
+}
+
+check_copies_without_3()
+{
+	local i
+
+	packets copy hub "$group" connect=no dev=hub
+	for i in 1 2; do
+		check_send "p$i" hub "10.0.0.$i"
+	done
+	packets copied
+	check_eq "who gets the datagram when peer 3 has gone" "p1=1 p2=1" "$REPLY"
+}
+
+no_peers()
+{
+	local i
+
+	groups "$1"
+	for i in 1 2 3; do
+		check remove_peer "$i"
+	done
+	count_from_now
+	check_send ENOKEY hub "$group" connect=no dev=hub
+	check_counters tx-drop-multicast=1
+	for i in 1 2 3; do
+		check add_peer "$i"
+	done
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
+}
+
+# What is received is filtered by its source as any other packet.
+received()
+{
+	groups "$1"
+	set_mode on
+	count_from_now
+	check_forge hub p2 wg0 "$peer2" "$group"
+	check_forge dropped p3 wg0 "$peer2" "$group"
+	check_counters rx-onlink=1 rx-drop-peer=1
+	set_mode auto
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_forge hub p2 wg0 "$addr" "$group"
+	check_forge dropped p3 wg0 "$addr" "$group"
+	check_counters rx-wgpeer=1 rx-drop-peer=1
+}
+
+flags() { ip_hub -j link show "$1" | jq -r '.[0].flags | map(select(. == "MULTICAST")) | join(" ")'; }
+
+# mDNS and some daemons look for it.
+flag()
+{
+	check ip_hub link add fresh type wireguard
+	check_eq "flag of a new device" "" "$(flags fresh)"
+	check in_hub wgvia set fresh multicast on
+	check_eq "flag with multicast on" MULTICAST "$(flags fresh)"
+	check in_hub wgvia set fresh multicast off
+	check_eq "flag that stays" MULTICAST "$(flags fresh)"
+	check ip_hub link del fresh
+}
+
+for f in 4 6; do
+	test_add "IPv$f: all peers get a copy" all_peers $f
+	test_add "IPv$f: off: as any other packet" multicast_off $f
+	test_add "IPv$f: groups of a wider scope" link_scope_alone $f
+	test_add "IPv$f: a packet socket" packet_socket $f
+	test_add "IPv$f: the segments of a large packet" segments $f
+	test_add "IPv$f: a nexthop that names a peer" keyed $f
+	test_add "IPv$f: a next hop that the sender names" named_by_sender $f
+	test_add "IPv$f: no loops" no_loops $f
+	test_add "IPv$f: peers without a session and without an endpoint" new_peers $f
+	test_add "IPv$f: no peers" no_peers $f
+	test_add "IPv$f: what is received" received $f
+done
+test_add "the device says that it knows multicast" flag
+
+setup_hub 3
+set_multicast on
+tests_run
