@@ -19,7 +19,6 @@ import signal
 import sys
 import time
 
-import control
 import traffic
 from control import REPLACE, Control, through, via_key
 from judge import World

@@ -4,7 +4,7 @@
 import ipaddress
 import random
 
-from model.lab import DEVICE, OTHER, OWN
+from model.lab import OTHER, OWN
 
 MARKS, DSCPS = (0, 0, 1, 2, 3), (0, 0, 4)
 

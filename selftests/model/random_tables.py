@@ -10,8 +10,9 @@ its WireGuard device, and from the peers. In every third round the device is in 
 and in every third a VRF has routes through the device, which is outside. The
 namespace that gets each packet and the counters that move have to be those of
 model.py. What peers have sent goes once more with each filter; what one filter
-accepts, a wider one has to accept too. Then some of it changes, and packets go again. All is decided by the seed
-of the round; those that failed once are in the file `seeds` and run again each time.
+accepts, a wider one has to accept too. Then some of it changes, and packets go again.
+All is decided by the seed of the round; those that failed once are in the file
+`seeds` and run again each time.
 """
 
 import argparse

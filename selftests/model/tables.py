@@ -247,9 +247,9 @@ class Tables:
 
     def is_refused(self, table, route):
         """The kernel wants an IPv6 gateway to be on the device, and looks in the main table, or,
-        and for IPv4 too, in that of the device's VRF, and does not mind a default route; it wants each nexthop of a multipath route
-        once. (And it does not find a route whose prefix has source-specific ones beside it: that
-        is as if refused.)"""
+        and for IPv4 too, in that of the device's VRF, and does not mind a default route; it wants
+        each nexthop of a multipath route once. (And it does not find a route whose prefix has
+        source-specific ones beside it: that is as if refused.)"""
         if any(other.prefix == route.prefix and bool(other.source) != bool(route.source)
                for other in self.fib.tables[route.prefix.version, table]):
             return True
