@@ -249,7 +249,7 @@ def main():
     parser.add_argument("--seed", type=int, help="of the first round; without it: the seeds of "
                         "the file, then random ones")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--packets", type=int, default=300, help="of each batch, three a round")
+    parser.add_argument("--packets", type=int, default=150, help="of each batch, three a round")
     parser.add_argument("--verbose", action="store_true", help="say what each round sets up")
     args = parser.parse_args()
     require("ip", "wg", "wgvia")
