@@ -84,7 +84,10 @@ in_vrf()
 	check_source "$red_addr" rx-drop-own none
 	check ip_hub address add "$own/$bits" dev lo
 	check in_hub wg set hub peer "${KEY[3]}" allowed-ips "+$own"
-	check_source "$own" rx-neighbour p3
+	count_from_now
+	check_forge hub p3 wg0 "$own" "$hub_addr"
+	check_counters rx-neighbour=1
+	check_forge dropped p2 wg0 "$own" "$hub_addr"
 	check ip_hub address del "$own/$bits" dev lo
 	add_peer 3
 	set_filter device
