@@ -40,18 +40,18 @@ impl<'p> Query<'_, 'p> {
         // SAFETY: The table is valid under RCU; what it finds is found under RCU.
         unsafe {
             match lookup4(table, addr, self.dev.ifindex()) {
-                // An address of the device itself, which hides shorter prefixes.
-                Ok(host) if host.prefixlen == 32 && !is_unicast4(&host) => {
-                    (self.behind4(table, addr), own || self.is_own4(&host))
-                }
-                // A shorter prefix of another type on the device, as AnyIP has it, is the host's.
+                // Of the device itself: its address, or AnyIP. Shorter prefixes are behind it.
+                Ok(host) if !is_unicast4(&host) => (
+                    self.behind4(table, addr, host.prefixlen),
+                    own || self.is_own4(&host),
+                ),
                 Ok(bound) => (Some(longest_of4(&bound)), own),
                 Err(longest) => (longest, own),
             }
         }
     }
 
-    /// The longest prefix on the device that is shorter than /32.
+    /// The longest prefix on the device that is shorter than `len`.
     ///
     /// An address that differs in one bit has the same prefixes up to this bit.
     ///
@@ -62,8 +62,9 @@ impl<'p> Query<'_, 'p> {
         &self,
         table: *mut bindings::fib_table,
         addr: Ipv4Addr,
+        len: u8,
     ) -> Option<Longest<'p>> {
-        for bit in 0..32_u8 {
+        for bit in 32_u8.saturating_sub(len)..32 {
             let other = Ipv4Addr::from_bits(addr.to_bits() ^ 1 << bit);
             // SAFETY: The caller promises it; what it finds is found under RCU.
             let longest = unsafe {
