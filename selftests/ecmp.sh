@@ -149,6 +149,7 @@ mixed_ways()
 	local local=192.168.1.1/24 other=192.168.1.2/24 ways="lan p2 p3"
 
 	family "$1"
+	set_mode on
 	[[ $1 == 4 ]] || local=fd99::1/64 other=fd99::2/64
 	check ip_hub link add other type veth peer name other netns "$lan"
 	check ip -n "$lan" link set other up

@@ -52,6 +52,7 @@ group()
 mixed_group()
 {
 	family "$1"
+	set_mode on
 	check ip_hub link add other type dummy
 	check ip_hub link set other up
 	check nexthop add id 1 dev hub via-wgpeer "${KEY[3]}"
@@ -333,7 +334,7 @@ json()
 	check ip_hub nexthop add id 10 group 2/3,2
 	check ip_hub nexthop add id 11 group 2/4 type resilient buckets 8 idle_timer 0
 	check_object 2 '{"id":2,"via_wgpeer":"K2","dev":"hub"}'
-	check_object 4 "{\"id\":4,\"gateway\":\"$gateway\",\"via_wgpeer\":\"K2\",\"dev\":\"hub\"}"
+	check_object 4 "{\"id\":4,\"via_wgpeer\":\"K2\",\"gateway\":\"$gateway\",\"dev\":\"hub\"}"
 	check_object 5 '{"id":5,"blackhole":null}'
 	check_object 10 '{"id":10,"group":[{"id":2},{"id":3,"weight":2}]}'
 	check_object 11 "{\"id\":11,\"group\":[{\"id\":2},{\"id\":4}],\"type\":\"resilient\",$resilient}"

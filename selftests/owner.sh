@@ -87,7 +87,7 @@ packet_socket()
 	for_user 1 check_forge p2 hub hub "$hub_addr" "$addr" uid="$OWNER"
 }
 
-# No socket of this namespace has sent it, so it is the owner's.
+# It is still root's, whose socket in the namespace lan has sent it.
 redirected()
 {
 	family "$1"
@@ -96,8 +96,8 @@ redirected()
 	check in_hub tc qdisc add dev lan clsact
 	check in_hub tc filter add dev lan ingress matchall action mirred egress redirect dev hub
 	count_from_now
-	for_user 0 check_forge p3 lan hub "$lan_addr" "$addr"
-	for_user 1 check_forge p2 lan hub "$lan_addr" "$addr"
+	for_user 1 check_forge p3 lan hub "$lan_addr" "$addr"
+	for_user 0 check_forge p2 lan hub "$lan_addr" "$addr"
 	check_counters tx-wgpeer=2
 	check in_hub tc qdisc del dev lan clsact
 }
@@ -106,7 +106,7 @@ for f in 4 6; do
 	test_add "IPv$f: filter device: rules for users" filter device $f
 	test_add "IPv$f: filter strict: rules for users" filter strict $f
 	test_add "IPv$f: packet socket: rules for users" packet_socket $f
-	test_add "IPv$f: a packet without a socket: rules for users" redirected $f
+	test_add "IPv$f: a redirected packet: rules for users" redirected $f
 done
 
 setup_hub 3 lan
