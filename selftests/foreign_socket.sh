@@ -88,8 +88,12 @@ only_here()
 	check_source "$addr" rx-gateway p2
 	# Its own addresses are those of the hub, and not of "under".
 	check in_hub wg set hub peer "${KEY[3]}" allowed-ips +192.0.2.1
-	[[ $f == 6 ]] || check_source 192.0.2.1 \
-		"$([[ $1 == device ]] && echo rx-allowedips || echo rx-neighbour)" p3
+	if [[ $f == 4 ]]; then
+		count_from_now
+		check_forge hub p3 wg0 192.0.2.1 "$hub_addr"
+		check_counters "$([[ $1 == device ]] && echo rx-allowedips || echo rx-neighbour)=1"
+		check_forge dropped p2 wg0 192.0.2.1 "$hub_addr"
+	fi
 	add_peer 3
 }
 
@@ -184,6 +188,7 @@ under_deleted()
 	sent=$(sent_to 2)
 	in_hub ping -n -q -c 1 -W 0.01 10.2.0.1 >/dev/null && fail "an answer"
 	check_eq "bytes sent to peer 2" "$sent" "$(sent_to 2)"
+	packets close s
 	check ip_hub route replace 10.2.0.0/16 dev hub via-wgpeer "${KEY[3]}"
 	check ip_hub route add 10.3.0.0/16 dev hub via-wgpeer "${KEY[1]}"
 	check ip_hub route del fd02::/48
@@ -194,7 +199,6 @@ under_deleted()
 	check remove_peer 3
 	check_show "peers that are there" '[.bindings[] | select(.present).key] | join(" ")' K1
 	check add_peer 3
-	packets close s
 	check ip_hub link del hub
 	check_module_idle
 
