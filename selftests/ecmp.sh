@@ -275,7 +275,7 @@ check_form()
 	check ip_hub route replace "$prefix" $1
 	check_eq "nexthops after replace by ${1//${KEY[2]}/K2}" "$2" "$(peers "$f")"
 	check_spread "$addr" "${@:3}"
-	check_show "nexthops after replace" .nexthops "$(grep -o "K[1-3]" <<<"$2" | wc -l)"
+	check_states "$(grep -o "K[1-3]" <<<"$2" | wc -l)"
 }
 
 # A route of each form takes the place of one of each other, whole.
