@@ -320,7 +320,7 @@ pub(crate) unsafe fn dumpit(
     from_result(|| handle(&mut dump).map(|()| 0))
 }
 
-/// A family whose table of operations is generated, defined with [`genl_family`](crate::net::genetlink::genl_family).
+/// A family whose table of operations is generated, defined with [`genl_family`].
 ///
 /// # Safety
 ///
