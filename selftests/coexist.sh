@@ -14,6 +14,7 @@ MODE=
 
 unload()
 {
+	[[ -d /sys/module/wgvia ]] || return
 	busywait module_idle || fail "the module is referred to"
 	check rmmod wgvia
 }
@@ -30,10 +31,12 @@ setup_routes()
 		route add unreachable $prefix3
 		route add $prefix2 dev ul
 		route add $foreign dev hub
-		-$f route add default via $peer3 dev hub
-		-$f route add default dev hub table 100
-		-$f rule add fwmark 7 table 100 pref 100 proto boot
-		-$f rule add dscp 4 table 100 pref 101 proto boot
+	END
+	ip_hub "-$f" -batch - <<-END
+		route add default via $peer3 dev hub
+		route add default dev hub table 100
+		rule add fwmark 7 table 100 pref 100 proto boot
+		rule add dscp 4 table 100 pref 101 proto boot
 	END
 }
 
