@@ -18,6 +18,9 @@
 # shellcheck source=../lib/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/lib.sh"
 
+# shellcheck source=../lib/recipes.sh
+source "$selftests/lib/recipes.sh"
+
 daemons=$selftests/daemons
 
 # A ring with a chord
@@ -269,19 +272,22 @@ check_probed()
 WAIT_TIMEOUT_MS=$((3 * WAIT_TIMEOUT_MS))
 
 # How long a mesh may take, in seconds: nobody measures here.
-PATIENCE=$((${PATIENCE:-60} * SLOW))
+PATIENCE=$((${PATIENCE:-180} * SLOW))
 
-# check_reach LETTER WHAT [SECONDS]: all reach all
+# check_reach LETTER WHAT: all reach all
 check_reach()
 {
-	probe "$1" reach "${3:-$PATIENCE}"
+	probe "$1" reach "$PATIENCE"
 	check_probed "$1" "$2"
 }
 
-# check_direct LETTER WHAT [SECONDS]: and over one hop, where there is a link
+# probe_direct LETTER: and over one hop, where there is a link
+probe_direct() { probe "$1" direct "$PATIENCE" "$(tr -s ' ' , <<<"${LINKS[$1]}" | sed 's/^,//')"; }
+
+# check_direct LETTER WHAT
 check_direct()
 {
-	probe "$1" direct "${3:-$PATIENCE}" "$(tr -s ' ' , <<<"${LINKS[$1]}" | sed 's/^,//')"
+	probe_direct "$1"
 	check_probed "$1" "$2"
 }
 
@@ -315,15 +321,14 @@ stop_daemons()
 	done
 }
 
-# flush_routes LETTER N: all that is not the kernel's
+# flush_routes LETTER N: those of daemons
 flush_routes()
 {
-	local f proto
+	local f
 
 	for f in 4 6; do
-		for proto in babel bird bgp ospf zebra; do
-			ip -n "$(router "$1" "$2")" "-$f" route flush table all proto "$proto" 2>/dev/null
-		done
+		printf 'route flush table all proto %s\n' babel bird bgp ospf zebra |
+			ip -n "$(router "$1" "$2")" "-$f" -force -batch - >/dev/null 2>&1
 	done
 	ip -n "$(router "$1" "$2")" nexthop flush >/dev/null 2>&1
 }
@@ -375,6 +380,23 @@ frr()
 			-i "$dir/$daemon.pid" --vty_socket "$dir" -P 0 --log stdout
 		[[ $daemon != zebra ]] || busywait test -S "$dir/zserv.api" || fail "no zebra"
 	done
+}
+
+# router_recipe LETTER N BLOCK [PIDFILE]: run a block of docs/recipes.md in the router and its folder; the
+# daemon that it starts, if any, is stopped as others are.
+router_recipe()
+{
+	local out dir
+
+	dir=$(dir "$1" "$2")
+	out=$(cd "$dir" && ROUTER=$2 NEIGHBOURS=$(neighbours "$1" "$2" | paste -sd ' ') \
+		in_router "$1" "$2" bash -euo pipefail -c "$(block "$3")" 2>&1 </dev/null) ||
+		fail "block $3 on router $2: $out"
+	if [[ -n ${4:-} ]]; then
+		busywait test -s "$dir/$4" || fail "block $3 on router $2 starts no daemon"
+		RUNNING[$1$2]+=" $(cat "$dir/$4")"
+		rm -f "$dir/$4"
+	fi
 }
 
 # logs LETTER: the ends of what the daemons said, as diagnostics

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# OSPF by BIRD over one WireGuard device in each router, with configured neighbours: its
-# packets are unicast. The neighbours' own addresses are learned as host routes too, through
-# third routers when a link fails; when it heals, the neighbour has to be heard all the same.
+# OSPFv2 and v3 over one WireGuard device in each router: by BIRD with configured neighbours,
+# whose packets are unicast, and by FRR, which finds them by multicast. The neighbours' own
+# addresses are learned as host routes too, through third routers when a link fails; when it
+# heals, the neighbour has to be heard all the same.
 
 # shellcheck source=mesh.sh
 source "$(dirname "$0")/mesh.sh"
@@ -30,20 +31,48 @@ ospf_instance()
 	END
 }
 
+start_bird()
+{
+	bird "$1" "$2" "$(ospf_instance "$1" "$2" v2 ipv4 10.0.0.
+		ospf_instance "$1" "$2" v3 ipv6 fe80::)"
+}
+
+start_frr()
+{
+	frr "$1" "$2" "interface lan
+		 ip ospf area 0
+		 ip ospf passive
+		 ipv6 ospf6 area 0
+		 ipv6 ospf6 passive
+		interface wg0
+		 ip ospf area 0
+		 ip ospf network point-to-multipoint
+		 ip ospf hello-interval 2
+		 ip ospf dead-interval 8
+		 ipv6 ospf6 area 0
+		 ipv6 ospf6 network point-to-multipoint
+		 ipv6 ospf6 hello-interval 2
+		 ipv6 ospf6 dead-interval 8
+		router ospf
+		 ospf router-id 10.0.0.$2
+		router ospf6
+		 ospf6 router-id 10.0.0.$2" ospfd ospf6d
+}
+
+# start_all LETTER DAEMON
 start_all()
 {
 	local n
 
 	for n in ${MEMBERS[$1]}; do
-		bird "$1" "$n" "$(ospf_instance "$1" "$n" v2 ipv4 10.0.0.
-			ospf_instance "$1" "$n" v3 ipv6 fe80::)"
+		"start_$2" "$1" "$n"
 	done
 }
 
-# ospf LETTER
+# ospf LETTER DAEMON
 ospf()
 {
-	start_all "$1"
+	start_all "$1" "$2"
 	check_direct "$1" "the direct ways are used"
 	cut "$1" 1-3 3-4
 	check_reach "$1" "all reach all after two links were cut"
@@ -51,11 +80,20 @@ ospf()
 	check_direct "$1" "the direct ways are used again after they healed"
 }
 
-# ospf_one FILTER
+# recipe BLOCK N: of docs/recipes.md
+recipe() { router_recipe o "$2" "$1" bird.pid; }
+
+start_recipe()
+{
+	recipe ospf "$2"
+}
+
+# ospf_one DAEMON FILTER
 ospf_one()
 {
-	wgvia_set o filter "$1"
-	ospf o
+	wgvia_set o filter "$2"
+	[[ $1 != frr ]] || wgvia_set o multicast on
+	ospf o "$1"
 	check_allowed_ips o
 }
 
@@ -68,6 +106,7 @@ test_reset()
 		heal "$l"
 		stop_daemons "$l" 1 2 3 4
 	done
+	wgvia_set o multicast off
 }
 
 mesh o one 4
@@ -78,9 +117,9 @@ mesh m many 4
 	add_links m $FOUR
 }
 wgvia_set o mode on
-test_add "OSPF, a device for each peer" ospf m
-for filter in ${FILTERS:-device loose}; do
-	test_add "OSPF with configured neighbours, filter $filter" ospf_one "$filter"
-done
+test_add "OSPF by BIRD, a device for each peer" ospf m bird
+test_add "OSPF by BIRD with configured neighbours, filter device" ospf_one bird device
+test_add "OSPF by BIRD as the recipe has it, filter loose" ospf_one recipe loose
+test_add "OSPF by FRR with multicast hellos, filter loose" ospf_one frr loose
 
 tests_run
