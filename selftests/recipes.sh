@@ -216,6 +216,6 @@ test_add "ECMP over two peers" ecmp
 test_add "a thousand prefixes moved by one nexthop object" thousand
 test_add "VRFs that reach their sites through one device" vrf
 test_add "IPv4 over IPv6 next hops" via_inet6
-test_add "every block of the page is tested" all_blocks_tested lib/recipes.sh recipes.sh
+test_add "every block of the page is tested" all_blocks_tested lib/recipes.sh recipes.sh daemons/{keys,networkd,ospf}.sh
 
 tests_run

@@ -5,6 +5,8 @@
 
 # shellcheck source=../lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
+# shellcheck source=../lib/recipes.sh
+source "$selftests/lib/recipes.sh"
 
 NETWORKD=/opt/systemd/systemd-networkd
 ROUTES=2000
@@ -14,8 +16,8 @@ command -v socat >/dev/null || skip_all "needs socat"
 
 NETWORKD_PID=
 
-# networkd_start: with the files of $TMP/network and $TMP/networkd.conf; returns when it has read
-# all links and routes that there are. It needs its own user, places to write, and, since
+# networkd_start [BLOCK]: with the files of $TMP/network, and after this block of docs/recipes.md;
+# returns when it has read all links and routes that there are. It needs its own user, places to write, and, since
 # there is no udev, a /sys that is read-only, as in a container.
 networkd_start()
 {
@@ -31,9 +33,10 @@ networkd_start()
 		mkdir -p /run/systemd
 		mount --bind "$0/run" /run/systemd
 		mount -t tmpfs etc /etc/systemd
-		cp -r "$0/network" "$0/networkd.conf" /etc/systemd/
+		cp -r "$0/network" /etc/systemd/
+		eval "$2"
 		NOTIFY_SOCKET=/run/systemd/notify exec "$1"' \
-		"$TMP" "$NETWORKD" >"$TMP/log" 2>&1 </dev/null &
+		"$TMP" "$NETWORKD" "${1:+$(block "$1")}" >"$TMP/log" 2>&1 </dev/null &
 	NETWORKD_PID=$!
 	busywait grep -qs READY=1 "$TMP/notified" || fail "the daemon is not ready: $(cat "$TMP/log")"
 }
@@ -89,7 +92,7 @@ configured()
 
 keyed_routes() { routes 4; ip_hub route show proto static; ip_hub route show proto bird; routes 6; }
 
-# restarts CONFIG: keyed routes before, with and after a daemon that manages the device
+# restarts [BLOCK]: keyed routes before, with and after a daemon that manages the device
 restarts()
 {
 	local before
@@ -103,26 +106,28 @@ restarts()
 		Address=10.0.0.254/24
 		Address=fd00::fe/64
 	END
-	printf '%s\n' "[Network]" "$@" >"$TMP/networkd.conf"
 	check ip_hub route add 10.1.0.0/16 dev hub via-wgpeer "${KEY[1]}"
 	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[1]}" proto static
 	check ip_hub route add 10.3.0.0/16 dev hub via-wgpeer "${KEY[1]}" proto bird
 	check ip_hub route add fd01::/48 dev hub via-wgpeer "${KEY[1]}"
 	before=$(keyed_routes)
-	networkd_start
+	networkd_start "$@"
 	busywait configured || fail "the daemon does not take the device on: $(cat "$TMP/log")"
 	AFTER_FIRST=$(keyed_routes)
 	networkd_stop
-	networkd_start
+	networkd_start "$@"
 	busywait configured || fail "the daemon does not take the device on: $(cat "$TMP/log")"
 	AFTER_SECOND=$(keyed_routes)
 	networkd_stop
 	BEFORE=$before
 }
 
+# recipe BLOCK: the device as it is with this block
+recipe() { restarts "$1"; }
+
 survive()
 {
-	restarts ManageForeignRoutes=no
+	recipe networkd
 	check_eq "routes when the daemon runs" "$BEFORE" "$AFTER_FIRST"
 	check_eq "routes when it runs again" "$BEFORE" "$AFTER_SECOND"
 }
@@ -130,7 +135,7 @@ survive()
 # Else the test before says nothing.
 removed()
 {
-	restarts ManageForeignRoutes=yes
+	restarts
 	[[ $AFTER_FIRST != "$BEFORE" ]] || fail "the daemon leaves them alone"
 }
 
@@ -138,7 +143,6 @@ test_reset()
 {
 	networkd_stop
 	rm -f "$TMP"/network/*
-	: >"$TMP/networkd.conf"
 	ip_hub route flush proto static
 	ip_hub route flush proto bird
 	ip_hub -6 route flush proto boot
@@ -158,7 +162,6 @@ ip_hub -batch - <<-END
 END
 chmod 711 "$TMP"
 mkdir "$TMP/network" "$TMP/run"
-: >"$TMP/networkd.conf"
 { cat /etc/passwd; echo 'systemd-network:x:990:990::/:/usr/sbin/nologin'; } >"$TMP/passwd"
 { cat /etc/group; echo 'systemd-network:x:990:'; } >"$TMP/group"
 chown 990:990 "$TMP/run"

@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A mesh from keys alone, as docs/recipes.md has it: the routers have keys and endpoints of
+# their peers, addresses and AllowedIPs are those that `wgvia linklocal` derives from keys, and
+# babeld does the rest, IPv4 by IPv6 next hops. Routers come and go while it runs.
+
+# shellcheck source=mesh.sh
+source "$(dirname "$0")/mesh.sh"
+
+# Instead of mesh.sh's: no addresses
+add_device()
+{
+	local ul=ul$1
+
+	ip -n "${!ul}" link add "$3" type wireguard || bail_out "no WireGuard device"
+	in_ns "${!ul}" wg set "$3" listen-port "$(port "$1" "$2")" private-key /dev/stdin <<<"${PRIVATE[$2]}"
+	ip -n "${!ul}" link set "$3" netns "$(router "$1" "$2")"
+	ip -n "$(router "$1" "$2")" link set "$3" up
+}
+
+# Instead of mesh.sh's: no AllowedIPs
+add_end()
+{
+	in_router "$1" "$2" wg set wg0 peer "${KEY[$3]}" endpoint "127.0.0.1:$(port "$1" "$3" "$2")"
+}
+
+# Instead of mesh.sh's: those that the key has
+addresses_of() { echo "$(wgvia addr "${KEY[$1]}")/128"; }
+
+# recipe BLOCK [PIDFILE] N...: on these routers
+recipe()
+{
+	local block=$1 file='' n
+	shift
+
+	[[ $1 == [0-9] ]] || { file=$1; shift; }
+	for n in "$@"; do
+		router_recipe k "$n" "$block" "$file"
+	done
+}
+
+keys()
+{
+	add_links k 1-2 2-3 3-4 1-3
+	recipe mesh 1 2 3 4
+	recipe mesh-babeld babeld.pid 1 2 3 4
+	check_reach k "four routers: all reach all"
+
+	add_links k 4-5 5-1
+	recipe mesh 1 4 5
+	recipe mesh-babeld babeld.pid 5
+	check_reach k "one was added: all reach all"
+	check_allowed_ips k
+
+	remove_router k 4
+	check_reach k "one was removed: all others reach all"
+	check_allowed_ips k
+	[[ ${#DIAGNOSTICS[@]} -eq 0 ]] || logs k
+}
+
+mesh k one 5
+test_add "a mesh from keys alone, with babeld" keys
+
+tests_run
