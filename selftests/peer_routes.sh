@@ -38,7 +38,8 @@ advertisement()
 	check_counters tx-drop-onlink=1 rx-drop-peer=1
 
 	in_hub wg set hub peer "${KEY[2]}" allowed-ips "$(allowed_ips 2),2001:db8:9::/48"
-	check_source 2001:db8:9::1 rx-onlink p2 fd00::fe
+	# The route that a peer advertised counts for nothing.
+	check_source 2001:db8:9::1 rx-allowedips p2 fd00::fe
 	count_from_now
 	check_send p2 hub 2001:db8:9::1
 	check_counters tx-onlink=1
