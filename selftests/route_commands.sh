@@ -244,14 +244,14 @@ flush_many()
 	local hops=() i
 
 	family "$1"
-	for ((i = 0; i < 72; i++)); do
+	for ((i = 0; i < 65; i++)); do
 		hops+=(nexthop dev hub via-wgpeer "$(head -c 32 /dev/urandom | base64)")
 	done
-	ip_hub route add "$prefix2" "${hops[@]}" 2>/dev/null || fail "no route with 72 nexthops"
+	ip_hub route add "$prefix2" "${hops[@]}" 2>/dev/null || fail "no route with 65 nexthops"
 	check ip_hub "-$1" route flush proto boot
 	check_eq "what is left" "" "$(destinations "$1" proto boot)"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
-	ip_hub route add "$prefix2" "${hops[@]}" 2>/dev/null || fail "no route with 72 nexthops"
+	ip_hub route add "$prefix2" "${hops[@]}" 2>/dev/null || fail "no route with 65 nexthops"
 	check ip_hub route add "$prefix3" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub "-$1" route flush proto boot
 	check_eq "what is left" "" "$(destinations "$1" proto boot)"
