@@ -332,7 +332,7 @@ own_neighbour_address()
 		check_forge hub p3 wg0 "$peer2" "$hub_addr"
 		check_counters rx-gateway=1
 		for way in "dev hub via-wgpeer ${KEY[3]}" "dev other" "blackhole" "unreachable"; do
-			check ip_hub route flush "$host2" proto boot
+			check ip_hub "-$f" route flush "$host2" proto boot
 			if [[ $way == *black* || $way == unr* ]]; then
 				check ip_hub route add "$way" "$host2" metric 5
 			else
