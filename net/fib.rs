@@ -10,10 +10,7 @@ use super::{
     bindings,
     netdev::NetDevice,
     nexthop::Nexthop,
-    packet::{
-        Packet,
-        PacketPath, //
-    },
+    packet::Packet,
     route::Route, //
 };
 use core::{
@@ -72,7 +69,6 @@ fn lookup<'p>(
     destination: IpAddr,
     direction: Direction,
 ) -> Option<Found<'p>> {
-    let _: &'p PacketPath = packet.path();
     match destination {
         IpAddr::V4(destination) => lookup4(packet, dev, destination, direction),
         IpAddr::V6(destination) => lookup6(packet, dev, destination, direction),
