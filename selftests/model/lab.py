@@ -151,7 +151,9 @@ class Lab:
             "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.router_solicitations=0",
             "net.ipv4.icmp_ratelimit=100000000", "net.ipv6.icmp.ratelimit=100000000",
             "net.ipv4.fib_multipath_hash_policy=1", "net.ipv6.fib_multipath_hash_policy=1",
-            f"net.ipv6.conf.{DEVICE}.keep_addr_on_down=1")
+            f"net.ipv6.conf.{DEVICE}.keep_addr_on_down=1",
+            # A link-local address has the hub ask for routers, seconds later.
+            f"net.ipv6.conf.{DEVICE}.router_solicitations=0")
         run("ip", "-batch", "-", text=f"""
             link add {OTHER} type dummy
             link set {OTHER} addrgenmode none
