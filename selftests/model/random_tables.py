@@ -11,15 +11,15 @@ and in every third a VRF has routes through the device, which is outside. The
 namespace that gets each packet and the counters that move have to be those of
 model.py. What peers have sent goes once more with each filter; what one filter
 accepts, a wider one has to accept too. Then some of it changes, and packets go again.
-All is decided by the seed of the round; those that failed once are in the file
-`seeds` and run again each time.
+All is decided by the seed of the round. Without --seed these are those of the file
+`seeds`, which failed once, and the first ROUNDS numbers: what one run of the tests says,
+the next one says too. To look for what nobody has seen yet, give a --seed of your own.
 """
 
 import argparse
 import collections
 import contextlib
 import os
-import secrets
 import sys
 from dataclasses import replace
 
@@ -247,7 +247,7 @@ def read_seeds():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, help="of the first round; without it: the seeds of "
-                        "the file, then random ones")
+                        "the file, then 1, 2 ...")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--packets", type=int, default=150, help="of each batch, three a round")
     parser.add_argument("--verbose", action="store_true", help="say what each round sets up")
@@ -255,7 +255,7 @@ def main():
     require("ip", "wg", "wgvia")
 
     known = read_seeds() if args.seed is None else []
-    first = secrets.randbelow(10 ** 9) if args.seed is None else args.seed
+    first = 1 if args.seed is None else args.seed
     seeds = known + list(range(first, first + args.rounds))
     ktap = Ktap(len(seeds))
     with Lab(PEERS) as lab:
