@@ -10,7 +10,7 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 
-# In the namespace "under" is the way to the peers' sockets, which lib.sh gives the hub.
+# In the namespace "under" is the way to the peers' sockets, which topology.sh gives the hub.
 setup_under()
 {
 	setup_ns under

@@ -133,15 +133,9 @@ UNLOAD_REFUSED="rmmod: ERROR: Module wgvia is in use"
 # unload_refused ADD -- DEL
 unload_refused()
 {
-	local add=() del
+	local add del
 
-	while [[ $1 != -- ]]; do
-		add+=("$1")
-		shift
-	done
-	shift
-	del=("$@")
-
+	add_and_del "$@"
 	check ip_hub "${add[@]}"
 	check_fails "$UNLOAD_REFUSED" rmmod wgvia
 	check_states 1

@@ -10,27 +10,7 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 
-test_reset()
-{
-	reset_hub
-	flush_rules
-	set_filter loose
-	[[ ! -e $TMP/other ]] || other_gone
-}
-
-# other_device: a device "other", until other_gone or the end of the test
-other_device()
-{
-	check ip_hub link add other type dummy
-	check ip_hub link set other up
-	touch "$TMP/other"
-}
-
-other_gone()
-{
-	check ip_hub link del other
-	rm "$TMP/other"
-}
+test_reset() { reset_sources loose; }
 
 # check_loose SOURCE COUNTER PEER: the peer may send from it as under "device", all
 # others because the source is routed to the device
@@ -78,7 +58,7 @@ neighbours()
 elsewhere()
 {
 	family "$1"
-	other_device
+	add_other
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub route add "$longer" dev other
 	check_loose "$addr" rx-wgpeer p2
@@ -134,7 +114,7 @@ multipath()
 
 	family "$1"
 	[[ $f == 4 ]] || other=2001:db8:9::9
-	other_device
+	add_other
 	check ip_hub address add 203.0.114.1/24 dev other
 	check ip_hub address add 2001:db8:9::1/64 dev other
 	check ip_hub route add "$prefix" nexthop via "$other" dev other \
@@ -163,7 +143,7 @@ within()
 	local filter source i verdicts=()
 
 	family "$1"
-	other_device
+	add_other
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub route add "$longer" dev other
 	check ip_hub route add blackhole "$longest"

@@ -117,15 +117,9 @@ off_refuses_routes()
 # for addr still go to peer 2 and to nobody else
 off_refused()
 {
-	local add=() del
+	local add del
 
-	while [[ $1 != -- ]]; do
-		add+=("$1")
-		shift
-	done
-	shift
-	del=("$@")
-
+	add_and_del "$@"
 	set_filter strict
 	check ip_hub "${add[@]}"
 	check_fails "$SET_OFF_FAILS" in_hub wgvia set hub mode off
@@ -170,15 +164,9 @@ off_refused_each()
 # unmoved ADD -- DEL: what names a peer for addr changes nothing for other packets
 unmoved()
 {
-	local add=() del
+	local add del
 
-	while [[ $1 != -- ]]; do
-		add+=("$1")
-		shift
-	done
-	shift
-	del=("$@")
-
+	add_and_del "$@"
 	check ip_hub "${add[@]}"
 	as_without
 	check ip_hub "${del[@]}"

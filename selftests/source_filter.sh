@@ -11,27 +11,7 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=on
 
-test_reset()
-{
-	reset_hub
-	flush_rules
-	set_filter device
-	[[ ! -e $TMP/other ]] || other_gone
-}
-
-# other_device: a device "other", until other_gone or the end of the test
-other_device()
-{
-	check ip_hub link add other type dummy
-	check ip_hub link set other up
-	touch "$TMP/other"
-}
-
-other_gone()
-{
-	check ip_hub link del other
-	rm "$TMP/other"
-}
+test_reset() { reset_sources device; }
 
 default_route()
 {
@@ -131,7 +111,7 @@ martian()
 other_devices()
 {
 	family "$1"
-	other_device
+	add_other
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 100
 	check ip_hub route add "$longer" dev other
 	check_source "$longer_addr" rx-wgpeer p2
@@ -146,7 +126,7 @@ other_devices()
 objects_of_other_devices()
 {
 	family "$1"
-	other_device
+	add_other
 	check ip_hub "-$f" nexthop add id 9 dev other
 	check ip_hub route add "$prefix" nhid 9 metric 1
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 100
@@ -166,7 +146,7 @@ objects_of_other_devices()
 metrics()
 {
 	family "$1"
-	other_device
+	add_other
 	check ip_hub route add "$prefix" dev other metric 10
 	check ip_hub route add unreachable "$prefix" metric 20
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 30
@@ -190,7 +170,7 @@ own()
 
 	family "$1"
 	[[ $f == 4 ]] || own=2001:db8:2::1 net=(2001:db8:2::1/64 nodad)
-	other_device
+	add_other
 	check ip_hub address add dev other "${net[@]}"
 	check ip_hub "-$f" route add default dev hub via-wgpeer "${KEY[2]}"
 	for filter in device strict loose; do
@@ -204,7 +184,7 @@ own()
 	set_filter device
 	# The broadcast address of another device's subnet is none of ours.
 	[[ $f == 6 ]] || check_source 198.51.100.255 rx-wgpeer p2
-	other_gone
+	del_other
 	check_source "$own" rx-wgpeer p2
 	add_peer 2
 	# AnyIP: nobody has configured the address.
@@ -236,7 +216,7 @@ link_local()
 	local filter
 
 	hub_addr=fe80::fe
-	other_device
+	add_other
 	for filter in device strict loose; do
 		set_filter "$filter"
 		check_source fe80::2 rx-neighbour p2
@@ -317,7 +297,7 @@ own_neighbour_address()
 	local filter way
 
 	family "$1"
-	other_device
+	add_other
 	for filter in device strict loose; do
 		set_filter "$filter"
 		check_source "$peer2" rx-onlink p2

@@ -4,7 +4,7 @@
 
     lib/packets.py HUB NAME=NETNS...
 
-lib.sh runs this as a coprocess. Each line of its input is a command, each line
+seen.sh runs this as a coprocess. Each line of its input is a command, each line
 of its output the answer:
 
     send NAME DST [OPTION]...         a datagram from a fresh UDP socket

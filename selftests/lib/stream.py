@@ -7,7 +7,7 @@
 The first NAME is the hub, PEER the name of the peer that the hub sends to and that
 sends to the hub. Packets are looked for on DEVICE in each of the namespaces.
 
-lib.sh runs this as a coprocess. Each line of its input is a command, each line of
+traffic.sh runs this as a coprocess. Each line of its input is a command, each line of
 its output the answer:
 
     more COUNT    go on until COUNT packets more have arrived, each way
