@@ -17,10 +17,10 @@ seconds=${1:?SECONDS}
 seed=${2:-$SRANDOM}
 
 setup_hub 8 away lan
-peers=()
+at_peers=()
 for ((i = 1; i <= PEERS; i++)); do
 	ns=p$i
-	peers+=("${!ns}")
+	at_peers+=("${!ns}")
 	in_peer "$i" ip -batch - <<-END
 		route add local 10.16.0.0/12 dev lo
 		route add local fd10::/12 dev lo
@@ -30,4 +30,4 @@ done
 SOAK_KEYS=$(IFS=,; echo "${PRIVATE[*]}")
 export SOAK_KEYS SOAK_TMP=$TMP
 # shellcheck disable=SC2154 # setup_ns sets it
-"$(dirname "$0")/soak.py" "$seconds" "$seed" "$hub" "$away" "$lan" "${peers[@]}"
+"$(dirname "$0")/soak.py" "$seconds" "$seed" "$hub" "$away" "$lan" "${at_peers[@]}"
