@@ -103,7 +103,7 @@ step() {
 	say "$name: done in $((SECONDS - start)) s"
 }
 
-# The kernels we can build are the fragments that exist.
+# The kernels we know are the fragments that exist.
 check_kernel() {
 	[[ $1 =~ ^[a-z0-9-]+$ && -e $top/configs/$1.config ]] ||
 		die "there is no kernel '$1': configs/ has $(cd "$top/configs" && echo *.config | sed 's/\.config//g')"
@@ -115,11 +115,21 @@ make_flags() {
 	sed -n 's/^# make: //p' "$top/configs/$1.config" "$top/configs/base.config" | head -n 1
 }
 
-# patched NAME: does the kernel NAME have our series, and so our module? Not if
-# its fragment has the line "# series: none".
-patched() { ! grep -qx '# series: none' "$top/configs/$1.config"; }
+# way NAME: the module's way into the kernel NAME, from the line "# way: ..." of its
+# fragment: patched (that is with our series), stock (without it), or none: there is no
+# module for this kernel.
+way() {
+	local way
+	way=$(sed -n 's/^# way: //p' "$top/configs/$1.config")
+	echo "${way:-patched}"
+}
 
-# The kernel NAME: its source tree (built in place), what it installs.
+# flavour NAME: the flavour of Debian's own kernel that NAME is, from the line
+# "# flavour: ..." of its fragment. None if it is a kernel that we build.
+flavour() { sed -n 's/^# flavour: //p' "$top/configs/$1.config"; }
+
+# The kernel NAME: its source tree (built in place), or, of Debian's own, what is like a
+# source tree to who builds a module; what it installs.
 kernel_tree() { echo "$build/kernel-$1/linux"; }
 kernel_install() { echo "$build/kernel-$1/install"; }
 
@@ -157,13 +167,40 @@ test_files() {
 # boot_words FILE: what a test file wants on the kernel's command line
 boot_words() { sed -n 's/^# boot: //p' "$1"; }
 
+# mirror_lists SUITE...: fetch the mirror's lists of these suites into build/apt, and set
+# apt to the options with which the host's apt commands use them and nothing of the host's.
+mirror_lists() {
+	local dir=$build/apt mirror suite
+	mirror=$("$top/scripts/debian-mirror")
+	mkdir -p "$dir"/{lists,archives}/partial
+	for suite; do
+		echo "deb $apt_opts $mirror $suite main"
+	done >"$dir/sources.list"
+	apt=(-o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::Retries=3
+		-o Acquire::Languages=none
+		-o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts=-
+		-o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null
+		-o Dir::State::status=/dev/null -o Dir::State::lists="$dir/lists"
+		-o Dir::Cache::archives="$dir/archives"
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+	apt-get "${apt[@]}" -q update >&2
+}
+
+# Signed, and maybe old: a mirror may be a snapshot, the versions are ours to pin.
+apt_opts='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no]'
+
 # vng_command NAME: virtme-ng's command line to boot the kernel NAME, a word a
 # line. The root is read-only and nobody changes it while a guest runs, so the
 # guest may cache it; root= names the 9p export for a kernel without CONFIG_BLOCK.
+# Debian's own kernel has 9p and virtio as modules, so it gets an initramfs of ours:
+# virtme-ng's does not let the guest cache, which makes it slow.
 # Caches that are merged could not be told apart by leaks.sh, and would not be missed
 # when they are destroyed with something in them.
 vng_command() {
-	printf '%s\n' vng --run "$(<"$(kernel_tree "$1")/include/config/kernel.release")" \
-		--user root --force-9p --qemu-opts=-no-reboot \
+	local release
+	release=$(<"$(kernel_tree "$1")/include/config/kernel.release")
+	printf '%s\n' vng --run "$release" --user root --force-9p --qemu-opts=-no-reboot \
 		--append "panic=-1 slab_nomerge root=/dev/root rootflags=version=9p2000.L,trans=virtio,access=any,cache=loose,msize=262144"
+	[[ -z $(flavour "$1") ]] ||
+		printf '%s\n' --skip-modules --append virtme_root_mods=1 "--qemu-opts=-initrd /boot/initrd-$release"
 }
