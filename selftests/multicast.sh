@@ -241,6 +241,41 @@ received()
 	check_counters rx-wgpeer=1 rx-drop-peer=1
 }
 
+# Of packets that come faster than all peers can be looked at, 16 wait, and the copies of those that
+# do not are counted. None of these peers has an endpoint.
+more_than_may_wait()
+{
+	check ip_hub link add crowd type wireguard
+	python3 - <<-'END' >"$TMP/crowd"
+		import base64, os
+		for _ in range(6000):
+		    print("[Peer]", f"PublicKey = {base64.b64encode(os.urandom(32)).decode()}", sep="\n")
+	END
+	check in_hub wg addconf crowd "$TMP/crowd"
+	check in_hub wgvia set crowd multicast on
+	check ip_hub link set crowd up
+	check ip_hub address add fe80::1/64 dev crowd
+	in_hub python3 - <<-'END' || fail "a packet of which nobody gets a copy is taken for sent"
+		import errno, socket, sys
+		sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+		sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"crowd")
+		for _ in range(400):
+		    try:
+		        sock.sendto(b"", ("ff02::5", 9))
+		        sys.exit(1)
+		    except OSError as err:
+		        if err.errno != errno.ENOKEY:
+		            raise
+	END
+	[[ $(show_crowd .multicast_drops) -gt 0 ]] || fail "no packet has waited in vain"
+	# The kernel's own reports of groups are sent to nobody as well.
+	check_eq "no copies, and each is counted" true \
+		"$(show_crowd '.multicast_copies == 0 and .tx_drop_multicast >= 400')"
+	check ip_hub link del crowd
+}
+
+show_crowd() { in_hub wgvia show -j crowd | jq -c ".[0].counters | $1"; }
+
 flags() { ip_hub -j link show "$1" | jq -r '.[0].flags | map(select(. == "MULTICAST")) | join(" ")'; }
 
 # mDNS and some daemons look for it.
@@ -268,6 +303,7 @@ for f in 4 6; do
 	test_add "IPv$f: no peers" no_peers $f
 	test_add "IPv$f: what is received" received $f
 done
+test_add "more packets than may wait" more_than_may_wait
 test_add "the device says that it knows multicast" flag
 
 setup_hub 3
