@@ -27,7 +27,7 @@ use crate::{
         },
     },
     policy::{
-        devices,
+        defaults, devices,
         settings::{
             Change,
             Filter,
@@ -43,6 +43,8 @@ genl_family! {
     Family = wgvia_nl_family {
         doit wgvia_nl_device_get_doit(WGVIA_CMD_DEVICE_GET) => device_get;
         doit wgvia_nl_device_set_doit(WGVIA_CMD_DEVICE_SET) => device_set;
+        doit wgvia_nl_default_get_doit(WGVIA_CMD_DEFAULT_GET) => default_get;
+        doit wgvia_nl_default_set_doit(WGVIA_CMD_DEFAULT_SET) => default_set;
         dumpit wgvia_nl_device_get_dumpit(WGVIA_CMD_DEVICE_GET) => device_dump;
         dumpit wgvia_nl_binding_get_dumpit(WGVIA_CMD_BINDING_GET) => binding_dump;
     }
@@ -81,6 +83,31 @@ fn wireguard_device<'r>(dev: Option<&'r NetDevice>, request: &Request<'_>) -> Re
     })
 }
 
+/// Write settings.
+fn put_settings(message: &mut Message<'_>, settings: Settings) -> Result {
+    message.put_u32(abi::WGVIA_A_DEVICE_MODE, settings.mode as u32)?;
+    message.put_u32(abi::WGVIA_A_DEVICE_FILTER, settings.filter as u32)?;
+    message.put_u8(abi::WGVIA_A_DEVICE_MULTICAST, settings.multicast.into())
+}
+
+/// Return the change of settings that a request asks for; fails with `EINVAL` if it asks for none.
+fn change(request: &Request<'_>) -> Result<Change> {
+    let mode = request.u32(abi::WGVIA_A_DEVICE_MODE);
+    let filter = request.u32(abi::WGVIA_A_DEVICE_FILTER);
+    let change = Change {
+        mode: mode.map(Mode::try_from).transpose()?,
+        filter: filter.map(Filter::try_from).transpose()?,
+        multicast: request.u8(abi::WGVIA_A_DEVICE_MULTICAST).map(|on| on != 0),
+    };
+    if change.is_empty() {
+        request
+            .extack()
+            .set(c"nothing to set: give a mode, a filter or multicast");
+        return Err(EINVAL);
+    }
+    Ok(change)
+}
+
 /// Write what there is to tell of a device.
 fn put_device(message: &mut Message<'_>, dev: &NetDevice, rtnl: &Rtnl) -> Result {
     let via = devices::find(dev);
@@ -89,9 +116,7 @@ fn put_device(message: &mut Message<'_>, dev: &NetDevice, rtnl: &Rtnl) -> Result
     let settings = via
         .as_ref()
         .map_or(Settings::DETACHED, |via| via.settings());
-    message.put_u32(abi::WGVIA_A_DEVICE_MODE, settings.mode as u32)?;
-    message.put_u32(abi::WGVIA_A_DEVICE_FILTER, settings.filter as u32)?;
-    message.put_u8(abi::WGVIA_A_DEVICE_MULTICAST, settings.multicast.into())?;
+    put_settings(message, settings)?;
     let states = via.as_ref().map_or(0, |via| via.states());
     message.put_u32(abi::WGVIA_A_DEVICE_STATES, states as u32)?;
     message.nest(abi::WGVIA_A_DEVICE_COUNTERS, |nest| {
@@ -133,20 +158,7 @@ fn device_dump(dump: &mut Dump<'_>) -> Result {
 
 /// device-set.
 fn device_set(request: &Request<'_>) -> Result {
-    let mode = request.u32(abi::WGVIA_A_DEVICE_MODE);
-    let filter = request.u32(abi::WGVIA_A_DEVICE_FILTER);
-    let change = Change {
-        mode: mode.map(Mode::try_from).transpose()?,
-        filter: filter.map(Filter::try_from).transpose()?,
-        multicast: request.u8(abi::WGVIA_A_DEVICE_MULTICAST).map(|on| on != 0),
-    };
-    if change.is_empty() {
-        request
-            .extack()
-            .set(c"nothing to set: give a mode, a filter or multicast");
-        return Err(EINVAL);
-    }
-
+    let change = change(request)?;
     let rtnl = RtnlGuard::lock();
     let wg = named_device(request, &rtnl)?;
     let via = devices::find(wg.netdev()).ok_or_else(|| {
@@ -170,6 +182,19 @@ fn device_set(request: &Request<'_>) -> Result {
         }
         err => err,
     })
+}
+
+/// default-get.
+fn default_get(request: &Request<'_>) -> Result {
+    let rtnl = RtnlGuard::lock();
+    let settings = defaults::get(request.net(), &rtnl);
+    request.reply(|message| put_settings(message, settings))
+}
+
+/// default-set.
+fn default_set(request: &Request<'_>) -> Result {
+    let change = change(request)?;
+    defaults::set(request.net(), change, &RtnlGuard::lock())
 }
 
 /// Write the bindings of a device from the cursor on.

@@ -23,6 +23,7 @@ use net::{
     genetlink,
     lwtunnel,
     notifier::DeviceNotifier,
+    per_net::PerNet,
     workqueue::WorkQueue, //
 };
 use policy::{
@@ -52,6 +53,9 @@ struct Wgvia {
     notifier: DeviceNotifier<Devices>,
     /// The devices.
     devices: Devices,
+    /// The settings that each network namespace has for devices to come.
+    #[pin]
+    defaults: PerNet,
     /// Packets may leave work for later.
     workqueue: WorkQueue,
 }
@@ -60,6 +64,7 @@ impl kernel::InPlaceModule for Wgvia {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             workqueue: WorkQueue::new(c"wgvia")?,
+            defaults <- PerNet::register(),
             devices: Devices::new()?,
             notifier <- DeviceNotifier::register(),
             family: genetlink::Registration::new()?,

@@ -30,6 +30,7 @@
 #include <net/l3mdev.h>
 #include <net/lwtunnel.h>
 #include <net/netlink.h>
+#include <net/netns/generic.h>
 #include <net/nexthop.h>
 #include <net/route.h>
 #include <net/wireguard.h>
@@ -391,8 +392,23 @@ static inline void wgvia_netdev_set_multicast(struct net_device *dev)
 	/* Not dev->flags: these say too what others want for a time, as
 	 * IFF_PROMISC.
 	 */
-	if (!(dev->flags & IFF_MULTICAST))
+	if (dev->flags & IFF_MULTICAST)
+		return;
+	/* Whoever makes a device tells of it when it is complete. */
+	if (dev->rtnl_link_initializing)
+		dev->flags |= IFF_MULTICAST;
+	else
 		dev_change_flags(dev, netif_get_flags(dev) | IFF_MULTICAST, NULL);
+}
+
+static inline struct net *wgvia_netdev_net(const struct net_device *dev)
+{
+	return dev_net(dev);
+}
+
+static inline u32 *wgvia_net_word(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
 }
 
 static inline struct net_device *wgvia_device_from_index(struct net *net,

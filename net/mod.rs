@@ -22,6 +22,7 @@ pub(crate) mod netlink;
 pub(crate) mod nexthop;
 pub(crate) mod notifier;
 pub(crate) mod packet;
+pub(crate) mod per_net;
 pub(crate) mod percpu;
 pub(crate) mod rcu;
 pub(crate) mod route;

@@ -139,11 +139,17 @@ impl NetDevice {
         unsafe { core::ptr::read_volatile(&raw const (*self.as_raw()).group) }
     }
 
-    /// Set `IFF_MULTICAST` and tell user space, unless it is set.
+    /// Set `IFF_MULTICAST`, unless it is set. User space is told, of a new device with all the rest.
     pub(crate) fn set_multicast(&self, _: &Rtnl) {
         // SAFETY: Valid by the type invariants, and RTNL is held. This flag alone makes nothing that
         // could fail.
         unsafe { bindings::wgvia_netdev_set_multicast(self.as_raw()) };
+    }
+
+    /// Its network namespace, which it does not leave while RTNL is held.
+    pub(crate) fn net<'r>(&'r self, _: &'r Rtnl) -> Net<'r> {
+        // SAFETY: Valid by the type invariants; a namespace stays as long as it has devices.
+        unsafe { Net::from_raw(bindings::wgvia_netdev_net(self.as_raw())) }
     }
 
     /// Its name, which does not change while RTNL is held.

@@ -19,10 +19,8 @@ use crate::{
         wireguard::Device, //
     },
     policy::{
-        settings::{
-            Change,
-            Settings, //
-        },
+        defaults,
+        settings::Change,
         via::Via, //
     },
 };
@@ -85,7 +83,7 @@ impl DeviceEvents for Devices {
         }
         let via = Via::new()?;
         let node = RBTreeNode::new(dev.id(), via.clone(), GFP_KERNEL)?;
-        match via.set(Change::to(Settings::DEFAULT), wg, rtnl) {
+        match via.set(Change::to(defaults::get(dev.net(rtnl), rtnl)), wg, rtnl) {
             Err(EEXIST) => {
                 pr_warn!(
                     "{}: another module chooses its peers, so wgvia is off on it\n",

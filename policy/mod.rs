@@ -5,6 +5,7 @@
 pub(crate) mod binding;
 pub(crate) mod bindings;
 pub(crate) mod counters;
+pub(crate) mod defaults;
 pub(crate) mod devices;
 pub(crate) mod encap;
 pub(crate) mod multicast;

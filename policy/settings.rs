@@ -89,7 +89,7 @@ impl Change {
 }
 
 impl Settings {
-    /// The settings of a device that has just been registered.
+    /// The settings with which a device begins where nothing else was set.
     pub(crate) const DEFAULT: Self = Self {
         mode: Mode::Auto,
         filter: Filter::Device,

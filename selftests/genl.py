@@ -86,8 +86,8 @@ def ifindex(name):
 
 
 def settings(family, name):
-    """(mode, filter, multicast) of a device, by their words"""
-    _, _, reply = family.do("DEVICE_GET", ifname(name))
+    """(mode, filter, multicast) of a device, or of devices to come, by their words"""
+    _, _, reply = (family.do("DEVICE_GET", ifname(name)) if name else family.do("DEFAULT_GET"))
     values = [number(reply[UAPI[f"WGVIA_A_DEVICE_{what}"]])
               for what in ("MODE", "FILTER", "MULTICAST")]
     return MODES[values[0]], FILTERS[values[1]], values[2]
@@ -164,6 +164,23 @@ def set_one(ktap, family):
     family.do("DEVICE_SET", ifindex("hub"), mode("auto"), source_filter("device"), multicast(0))
 
 
+def set_default(ktap, family):
+    ktap.check("at first", FRESH, settings(family, None))
+    for words in ("off", "none", 1), ("on", "loose", 0):
+        error, text, _ = family.do("DEFAULT_SET", mode(words[0]), source_filter(words[1]),
+                                   multicast(words[2]))
+        ktap.check("answer", (0, ""), (error, text))
+        ktap.check("settings of devices to come", words, settings(family, None))
+    family.do("DEFAULT_SET", source_filter("strict"))
+    ktap.check("with the filter set", ("on", "strict", 0), settings(family, None))
+    ktap.check("a device that was there", FRESH, settings(family, "hub"))
+    for attributes, expected in (((), "EINVAL"), ((mode("on"), ifname("hub")), "EINVAL"),
+                                 ((device("MODE", u32(len(MODES))),), "ERANGE")):
+        ktap.check("error", expected, family.do("DEFAULT_SET", *attributes)[0])
+    ktap.check("settings after errors", ("on", "strict", 0), settings(family, None))
+    family.do("DEFAULT_SET", mode("auto"), source_filter("device"))
+
+
 def states_are(family, count):
     """Does the device have so many, once none is kept by what will soon be freed?"""
     deadline = time.monotonic() + 20 * SLOW
@@ -216,7 +233,9 @@ def unprivileged(ktap, _):
         os.setresuid(NOBODY, NOBODY, NOBODY)
         family = Family()
         answers = [family.do("DEVICE_GET", ifname("hub"))[0],
-                   family.do("DEVICE_SET", ifname("hub"), mode("on"))[0]]
+                   family.do("DEVICE_SET", ifname("hub"), mode("on"))[0],
+                   family.do("DEFAULT_GET")[0],
+                   family.do("DEFAULT_SET", mode("on"))[0]]
         for command in "DEVICE_GET", "BINDING_GET":
             try:
                 answers.append(f"{len(family.dump(command))} replies")
@@ -226,7 +245,7 @@ def unprivileged(ktap, _):
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as answer:
-        ktap.check("answers", "EPERM EPERM EPERM EPERM", answer.read())
+        ktap.check("answers", " ".join(["EPERM"] * 6), answer.read())
     os.waitpid(child, 0)
 
 
@@ -308,6 +327,7 @@ def main():
             ("get all devices", dump_devices),
             ("set mode, filter and multicast", set_all),
             ("set one of them", set_one),
+            ("set them for devices to come", set_default),
             ("off is refused while a route names a peer", off_while_keyed),
             ("nothing of other namespaces", other_namespace, name, other),
             ("nothing without CAP_NET_ADMIN", unprivileged),

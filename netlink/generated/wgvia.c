@@ -31,6 +31,13 @@ static const struct nla_policy wgvia_binding_get_nl_policy[WGVIA_A_BINDING_IFIND
 	[WGVIA_A_BINDING_IFINDEX] = { .type = NLA_U32, },
 };
 
+/* WGVIA_CMD_DEFAULT_SET - do */
+static const struct nla_policy wgvia_default_set_nl_policy[WGVIA_A_DEVICE_MULTICAST + 1] = {
+	[WGVIA_A_DEVICE_MODE] = NLA_POLICY_MAX(NLA_U32, 2),
+	[WGVIA_A_DEVICE_FILTER] = NLA_POLICY_MAX(NLA_U32, 3),
+	[WGVIA_A_DEVICE_MULTICAST] = NLA_POLICY_MAX(NLA_U8, 1),
+};
+
 /* Ops table for wgvia */
 static const struct genl_split_ops wgvia_nl_ops[] = {
 	{
@@ -58,6 +65,18 @@ static const struct genl_split_ops wgvia_nl_ops[] = {
 		.policy		= wgvia_binding_get_nl_policy,
 		.maxattr	= WGVIA_A_BINDING_IFINDEX,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd	= WGVIA_CMD_DEFAULT_GET,
+		.doit	= wgvia_nl_default_get_doit,
+		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= WGVIA_CMD_DEFAULT_SET,
+		.doit		= wgvia_nl_default_set_doit,
+		.policy		= wgvia_default_set_nl_policy,
+		.maxattr	= WGVIA_A_DEVICE_MULTICAST,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };
 

@@ -28,8 +28,7 @@ networkd_start()
 	# shellcheck disable=SC2016 # expanded inside
 	ip netns exec "$hub" bash -euc '
 		mount -o remount,ro /sys
-		mount --bind "$0/passwd" /etc/passwd
-		mount --bind "$0/group" /etc/group
+		mount --bind "$0/etc" /etc
 		mkdir -p /run/systemd
 		mount --bind "$0/run" /run/systemd
 		mount -t tmpfs etc /etc/systemd
@@ -122,12 +121,12 @@ restarts()
 	BEFORE=$before
 }
 
-# recipe BLOCK: the device as it is with this block
-recipe() { restarts "$1"; }
+# recipe BLOCK WORD...: a command that takes the block
+recipe() { "${@:2}" "$1"; }
 
 survive()
 {
-	recipe networkd
+	recipe networkd restarts
 	check_eq "routes when the daemon runs" "$BEFORE" "$AFTER_FIRST"
 	check_eq "routes when it runs again" "$BEFORE" "$AFTER_SECOND"
 }
@@ -135,14 +134,47 @@ survive()
 # Else the test before says nothing.
 removed()
 {
-	restarts
+	restarts ""
 	[[ $AFTER_FIRST != "$BEFORE" ]] || fail "the daemon leaves them alone"
+}
+
+has_new() { ip_hub link show new >/dev/null 2>&1; }
+
+# It makes the device, twice: what the recipe has set for devices to come is set.
+made_again()
+{
+	local round
+
+	cat >"$TMP/network/new.netdev" <<-END
+		[NetDev]
+		Name=new
+		Kind=wireguard
+		[WireGuard]
+		PrivateKey=${PRIVATE[0]}
+		[WireGuardPeer]
+		PublicKey=${KEY[1]}
+		AllowedIPs=10.7.0.1/32
+	END
+	for round in once again; do
+		if [[ $round == once ]]; then
+			recipe defaults networkd_start
+		else
+			networkd_start
+		fi
+		busywait has_new || fail "the daemon does not make the device, $round: $(cat "$TMP/log")"
+		check_eq "settings of the device that was made $round" '["on","loose",true]' \
+			"$(in_hub wgvia show -j new | jq -c '.[0] | [.mode, .filter, .multicast]')"
+		networkd_stop
+		check ip_hub link del new
+	done
 }
 
 test_reset()
 {
 	networkd_stop
 	rm -f "$TMP"/network/*
+	ip_hub link del new 2>/dev/null
+	in_hub wgvia set default mode auto filter device multicast off
 	ip_hub route flush proto static
 	ip_hub route flush proto bird
 	ip_hub -6 route flush proto boot
@@ -162,13 +194,16 @@ ip_hub -batch - <<-END
 END
 chmod 711 "$TMP"
 mkdir "$TMP/network" "$TMP/run"
-{ cat /etc/passwd; echo 'systemd-network:x:990:990::/:/usr/sbin/nologin'; } >"$TMP/passwd"
-{ cat /etc/group; echo 'systemd-network:x:990:'; } >"$TMP/group"
+cp -a /etc "$TMP/"
+mkdir -p "$TMP/etc/systemd"
+echo 'systemd-network:x:990:990::/:/usr/sbin/nologin' >>"$TMP/etc/passwd"
+echo 'systemd-network:x:990:' >>"$TMP/etc/group"
 chown 990:990 "$TMP/run"
 in_hub wgvia set hub mode auto
 
 test_add "memory of systemd-networkd with keyed routes" memory
 test_add "keyed routes survive its restarts with ManageForeignRoutes=no" survive
 test_add "without it the daemon removes them" removed
+test_add "settings of a device that it makes again" made_again
 
 tests_run

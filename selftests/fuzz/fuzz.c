@@ -298,24 +298,34 @@ static void put_old_nexthop(void)
 		put_group(one_in(2));
 }
 
-/* Mostly the attributes that the command has: none, the device, mode, filter and multicast. */
+/* Mostly the attributes that the command has: none, the device, mode, filter and multicast.
+ * Defaults are for devices to come, of which there are none.
+ */
 static void put_genl(bool dump)
 {
 	struct genlmsghdr genl = { .cmd = one_in(10) ? below(256) : 1 + below(2), .version = 1 };
+	bool set = false;
 	int i;
 
 	if (dump && one_in(2))
 		genl.cmd = WGVIA_CMD_BINDING_GET;
+	else if (!dump && one_in(6))
+		genl.cmd = one_in(4) ? WGVIA_CMD_DEFAULT_GET : WGVIA_CMD_DEFAULT_SET;
 	put(&genl, sizeof(genl));
-	if (!dump && one_in(2))
+	if (genl.cmd == WGVIA_CMD_DEFAULT_SET)
+		set = true;
+	else if (genl.cmd == WGVIA_CMD_DEFAULT_GET)
+		;
+	else if (!dump && one_in(2))
 		attr(WGVIA_A_DEVICE_IFNAME, "hub\0x", one_in(8) ? below(6) : 4);
 	else if (!dump || (genl.cmd == WGVIA_CMD_BINDING_GET && one_in(2)))
 		attr_u32(WGVIA_A_DEVICE_IFINDEX, device());
-	if (genl.cmd == WGVIA_CMD_DEVICE_SET && !one_in(3))
+	set = set || genl.cmd == WGVIA_CMD_DEVICE_SET;
+	if (set && !one_in(3))
 		attr_u32(WGVIA_A_DEVICE_MODE, below(one_in(8) ? 5 : 3));
-	if (genl.cmd == WGVIA_CMD_DEVICE_SET && !one_in(3))
+	if (set && !one_in(3))
 		attr_u32(WGVIA_A_DEVICE_FILTER, below(one_in(8) ? 6 : 4));
-	if (genl.cmd == WGVIA_CMD_DEVICE_SET && one_in(3))
+	if (set && one_in(3))
 		attr_u8(WGVIA_A_DEVICE_MULTICAST, below(one_in(8) ? 4 : 2));
 	for (i = (int)below(8) - 5; i > 0; i--)
 		attr_u32(one_in(2) ? rnd() : below(8), rnd());
@@ -357,7 +367,8 @@ static void damage(size_t start)
 enum kind {
 	NEWROUTE, DELROUTE, GETROUTE, DUMP_ROUTES,
 	NEWNEXTHOP, NEWRESILIENT, DELNEXTHOP, GETNEXTHOP, DUMP_NEXTHOPS, DUMP_BUCKETS,
-	DEVICE_GET, DEVICE_SET, DUMP_DEVICES, DUMP_BINDINGS, OTHER,
+	DEVICE_GET, DEVICE_SET, DUMP_DEVICES, DUMP_BINDINGS,
+	DEFAULT_GET, DEFAULT_SET, OTHER,
 	KINDS
 };
 
@@ -365,7 +376,8 @@ static const char *const names[KINDS] = {
 	"RTM_NEWROUTE", "RTM_DELROUTE", "RTM_GETROUTE", "RTM_GETROUTE-dump",
 	"RTM_NEWNEXTHOP", "RTM_NEWNEXTHOP-resilient", "RTM_DELNEXTHOP", "RTM_GETNEXTHOP",
 	"RTM_GETNEXTHOP-dump", "RTM_GETNEXTHOPBUCKET-dump",
-	"DEVICE_GET", "DEVICE_SET", "DEVICE_GET-dump", "BINDING_GET-dump", "other",
+	"DEVICE_GET", "DEVICE_SET", "DEVICE_GET-dump", "BINDING_GET-dump",
+	"DEFAULT_GET", "DEFAULT_SET", "other",
 };
 
 struct tally {
@@ -421,6 +433,10 @@ static enum kind kind_of(enum protocol protocol)
 			return dump ? OTHER : DEVICE_SET;
 		case WGVIA_CMD_BINDING_GET:
 			return dump ? DUMP_BINDINGS : OTHER;
+		case WGVIA_CMD_DEFAULT_GET:
+			return dump ? OTHER : DEFAULT_GET;
+		case WGVIA_CMD_DEFAULT_SET:
+			return dump ? OTHER : DEFAULT_SET;
 		}
 		return OTHER;
 	}

@@ -41,6 +41,8 @@ _wgvia()
 		case ${#words[@]},${words[*]} in
 		0,*) candidates="@COMMANDS@" ;;
 		1,route) candidates="@ACTIONS@" ;;
+		1,load) compopt -o default ;;
+		1,set | 1,show) candidates="$(_wgvia_devices) default" ;;
 		1,*) candidates=$(_wgvia_devices) ;;
 		2,route\ [!s]*) ;; # a prefix
 		*,set* | *,route*)

@@ -40,28 +40,42 @@ pub enum Command {
     /// Change settings of a WireGuard device.
     ///
     /// Settings that are not given stay as they are. Either all that are given take
-    /// effect or none does. A new device has mode auto, filter device and multicast
-    /// off.
+    /// effect or none does. They end with the device. "default" stands for the
+    /// devices that are made in the network namespace from then on; those that there
+    /// are keep theirs. Where nothing was set, that is mode auto, filter device and
+    /// multicast off.
     #[command(
         verbatim_doc_comment,
         override_usage = usage("set"),
         after_long_help = keywords("set")
     )]
     Set(Set),
+    /// Change settings as the lines of a file say.
+    ///
+    /// A line is "set DEV SETTING..." or "set default SETTING...", or empty; "#"
+    /// begins a comment. A line that fails keeps none of the others from being done.
+    /// The unit wgvia.service loads /etc/wgvia.conf when the system starts, before the
+    /// network is set up.
+    #[command(verbatim_doc_comment, override_usage = usage("load"))]
+    Load {
+        /// Name of the file.
+        #[arg(value_name = "FILE")]
+        file: String,
+    },
     /// Show settings, named peers and counters of WireGuard devices.
     ///
     /// Shown are the settings, each public key that nexthops name with the number of
     /// lightweight-tunnel states that hold it, and the counters that are not zero;
     /// with -j, every counter. Without DEV, each WireGuard device of the network
-    /// namespace is shown.
+    /// namespace is shown. "default" stands for the settings of devices to come.
     #[command(
         verbatim_doc_comment,
         override_usage = usage("show"),
         after_long_help = counters()
     )]
     Show {
-        /// Name of the WireGuard device; each of the network namespace if left out.
-        #[arg(value_name = "DEV", value_parser = device_name)]
+        /// Name of the WireGuard device, or default; each of the network namespace if left out.
+        #[arg(value_name = "DEV|default", value_parser = device_name)]
         device: Option<String>,
     },
     /// Print the link-local address that is derived from a key.
@@ -104,8 +118,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Set {
-    /// Name of the WireGuard device.
-    #[arg(value_name = "DEV", value_parser = device_name)]
+    /// Name of the WireGuard device, or default.
+    #[arg(value_name = "DEV|default", value_parser = device_name)]
     pub device: String,
     /// Settings, each a keyword and its value.
     #[arg(value_name = "SETTING", required = true)]
@@ -145,12 +159,17 @@ pub struct Form {
 static FORMS: &[Form] = &[
     Form {
         command: "set",
-        start: "wgvia set DEV",
+        start: "wgvia set DEV|default",
         grammar: Some(&SET),
     },
     Form {
+        command: "load",
+        start: "wgvia load FILE",
+        grammar: None,
+    },
+    Form {
         command: "show",
-        start: "wgvia [-j] show [DEV]",
+        start: "wgvia [-j] show [DEV|default]",
         grammar: None,
     },
     Form {

@@ -27,6 +27,10 @@ pub enum Error {
     Configuration { device: String, text: String },
     /// A reply does not follow the spec.
     Malformed(DecodeError),
+    /// A file could not be read.
+    File(String, io::Error),
+    /// So many lines of a file failed.
+    Lines(String, usize),
     /// Standard output did not take what was written.
     Output(io::Error),
 }
@@ -61,6 +65,8 @@ impl Display for Error {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) => f.write_str(text),
+            Self::File(file, error) => write!(f, "{file}: {error}"),
+            Self::Lines(file, failed) => write!(f, "{file}: lines that failed: {failed}"),
             Self::Socket(error) => write!(f, "netlink socket: {error}"),
             Self::NoFamily(name) => write!(
                 f,

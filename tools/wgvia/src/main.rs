@@ -16,6 +16,7 @@ mod netlink;
 mod prefix;
 mod route;
 mod rtnetlink;
+mod set;
 mod show;
 mod wgvia;
 mod wireguard;
@@ -24,7 +25,6 @@ use clap::Parser;
 use cli::{Action, Cli, Command};
 use error::Error;
 use key::Key;
-use keywords::SET;
 use route::{Route, Selector};
 use rtnetlink::Rtnetlink;
 use serde::Serialize;
@@ -60,12 +60,10 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Error> {
     let Cli { json, command } = cli;
     match command {
-        Command::Set(set) => {
-            let settings = SET.read(&set.words).map_err(Error::Usage)?;
-            let mut wgvia = Wgvia::open()?;
-            wgvia.set_device(&set.device, &settings)?;
-            warn(wgvia.warnings(), Some(&set.device));
-            Ok(())
+        Command::Set(set) => set::set(&set.device, &set.words),
+        Command::Load { file } => set::load(&file),
+        Command::Show { device } if device.as_deref() == Some(set::DEFAULT) => {
+            print(json, &[Wgvia::open()?.defaults()?], "")
         }
         Command::Show { device } => {
             let mut wgvia = Wgvia::open()?;

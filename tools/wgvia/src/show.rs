@@ -2,19 +2,28 @@
 
 //! Devices laid out for people.
 
-use crate::device::Device;
+use crate::device::{Defaults, Device, Settings};
 use std::fmt::{self, Display, Formatter};
+
+impl Display for Settings {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let multicast = if self.multicast { "on" } else { "off" };
+        let (mode, filter) = (self.mode.name, self.filter.name);
+        write!(f, "mode {mode}, filter {filter}, multicast {multicast}")
+    }
+}
+
+impl Display for Defaults {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "default: {}", self.0)
+    }
+}
 
 /// The settings, the peers that nexthops name, and the counters that have
 /// counted something.
 impl Display for Device {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let multicast = if self.multicast { "on" } else { "off" };
-        writeln!(
-            f,
-            "{}: mode {}, filter {}, multicast {multicast}",
-            self.ifname, self.mode.name, self.filter.name,
-        )?;
+        writeln!(f, "{}: {}", self.ifname, self.settings)?;
         for binding in &self.bindings {
             write!(f, "  via-wgpeer {}  states {}", binding.key, binding.states)?;
             if !binding.present {
@@ -48,6 +57,14 @@ mod tests {
         entries.iter().find(|entry| entry.name == name).unwrap()
     }
 
+    fn settings() -> Settings {
+        Settings {
+            mode: entry(MODE.entries, "auto"),
+            filter: entry(FILTER.entries, "loose"),
+            multicast: true,
+        }
+    }
+
     fn device(counts: &[(&str, u32)]) -> Device {
         let mut counters = Attributes::new();
         for entry in COUNTERS.entries {
@@ -57,9 +74,7 @@ mod tests {
         Device {
             ifindex: 4,
             ifname: "wg0".to_owned(),
-            mode: entry(MODE.entries, "auto"),
-            filter: entry(FILTER.entries, "loose"),
-            multicast: true,
+            settings: settings(),
             states: 3,
             bindings: vec![
                 Binding {
@@ -109,6 +124,16 @@ mod tests {
         device.bindings.clear();
         let expected = "wg0: mode auto, filter loose, multicast on\n  no packets\n";
         assert_eq!(device.to_string(), expected);
+    }
+
+    #[test]
+    fn devices_to_come() {
+        let defaults = Defaults(settings());
+        let expected = "default: mode auto, filter loose, multicast on\n";
+        assert_eq!(defaults.to_string(), expected);
+        let json = serde_json::to_string(&[defaults]).unwrap();
+        let expected = "[{\"mode\":\"auto\",\"filter\":\"loose\",\"multicast\":true}]";
+        assert_eq!(json, expected);
     }
 
     #[test]

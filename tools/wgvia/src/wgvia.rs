@@ -4,7 +4,7 @@
 
 use crate::attributes::Attributes;
 use crate::binding::Binding;
-use crate::device::Device;
+use crate::device::{Defaults, Device, Settings};
 use crate::error::Error;
 use crate::genl::Family;
 use crate::keywords::Values;
@@ -96,17 +96,27 @@ impl Wgvia {
     /// Change the settings that are given, all of them or none.
     pub fn set_device(&mut self, name: &str, settings: &Values<'_>) -> Result<(), Error> {
         let mut attributes = named(name);
-        if let Some(mode) = settings.number("mode") {
-            attributes.put_u32(device::MODE, mode);
-        }
-        if let Some(filter) = settings.number("filter") {
-            attributes.put_u32(device::FILTER, filter);
-        }
-        if let Some(multicast) = settings.number("multicast") {
-            attributes.put_u8(device::MULTICAST, multicast as u8);
-        }
+        put_settings(&mut attributes, settings);
         let request = Message::new(command::DEVICE_SET, attributes);
         self.0.call(request).map_err(|e| e.about(name))?;
+        Ok(())
+    }
+
+    /// Return what is set for devices to come in the network namespace.
+    pub fn defaults(&mut self) -> Result<Defaults, Error> {
+        let request = Message::new(command::DEFAULT_GET, Attributes::new());
+        match self.0.call(request)?.first() {
+            Some(message) => Ok(Defaults(Settings::parse(&message.attributes)?)),
+            None => Err(DecodeError::from("there are no settings in it").into()),
+        }
+    }
+
+    /// Change what is set for devices to come in the network namespace.
+    pub fn set_default(&mut self, settings: &Values<'_>) -> Result<(), Error> {
+        let mut attributes = Attributes::new();
+        put_settings(&mut attributes, settings);
+        self.0
+            .call(Message::new(command::DEFAULT_SET, attributes))?;
         Ok(())
     }
 
@@ -146,6 +156,19 @@ impl Wgvia {
         let messages = self.0.dump(request)?;
         let bindings = messages.iter().map(|m| Binding::parse(&m.attributes));
         Ok(bindings.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Add the settings that are given.
+fn put_settings(attributes: &mut Attributes, settings: &Values<'_>) {
+    if let Some(mode) = settings.number("mode") {
+        attributes.put_u32(device::MODE, mode);
+    }
+    if let Some(filter) = settings.number("filter") {
+        attributes.put_u32(device::FILTER, filter);
+    }
+    if let Some(multicast) = settings.number("multicast") {
+        attributes.put_u8(device::MULTICAST, multicast as u8);
     }
 }
 
