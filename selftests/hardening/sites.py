@@ -114,14 +114,15 @@ def calls(path):
             last[0] = int(code[1], 16) - start
             last = None
         if re.search(r",%[er]cx\b", code[2]):
-            # The fourth argument. Rust frees by krealloc(), to a size of 0 and with no flags.
+            # The fourth argument. Rust frees by krealloc() or kvrealloc(), to a size of 0 and with
+            # no flags.
             no_flags = code[2].startswith("xor    %ecx,%ecx")
         call = re.match(r"(call|jmp)\s+[0-9a-f]+ <([^>+]+)(\+0x[0-9a-f]+)?>", code[2])
         if not call:
             continue
         target = re.search(r"R_X86_64_(?:PLT32|PC32)\s+([\w.$]+)-0x4", code[2])
         name = target[1] if target else "" if call[3] else call[2]
-        if name and name != function and not ("krealloc" in name and no_flags):
+        if name and name != function and not ("realloc" in name and no_flags):
             last = [0, name, call[1] == "jmp"]
             found[function].append(last)
         no_flags = no_flags and call[1] == "jmp"
