@@ -39,7 +39,10 @@ use crate::{
             Packet,
             PacketPath, //
         },
-        route::Route,
+        route::{
+            Place,
+            Route, //
+        },
         wireguard::{
             AllowedIp,
             Device,
@@ -54,10 +57,23 @@ use crate::{
     policy::{
         counters::Counter,
         encap,
+        resolve::{
+            Answer,
+            Question, //
+        },
+        routed::{
+            Members,
+            Routed, //
+        },
         settings::{
             Filter,
             Mode,
             Settings, //
+        },
+        verdict::{
+            Receiver,
+            Verdict,
+            Witness, //
         },
         via::Via, //
     },
@@ -66,18 +82,27 @@ use core::{
     cell::OnceCell,
     net::IpAddr, //
 };
-use kernel::sync::ArcBorrow;
+use kernel::{
+    prelude::*,
+    sync::ArcBorrow, //
+};
 
 impl PeerHook for Via {
     fn select_peer(self: ArcBorrow<'_, Self>, wg: Device<'_>, packet: &Packet<'_>) -> Selection {
-        let verdict = select(self, wg, packet);
+        let mut verdict = select(&self, wg, packet, &mut ());
+        if let Verdict::Accept(Receiver::EachPeer, counter) = verdict {
+            verdict = match self.copy_to_peers(wg, packet) {
+                Some(peer) => Verdict::Accept(Receiver::Peer(peer), counter),
+                None => Verdict::Drop(Counter::TxDropMulticast),
+            };
+        }
         if let Some(counter) = verdict.counter() {
             self.counters().add(counter, packet.segments());
         }
         match verdict {
             Verdict::Pass => Selection::Pass,
-            Verdict::Accept(peer, _) => Selection::Peer(peer),
-            Verdict::Drop(_) => Selection::Drop,
+            Verdict::Accept(Receiver::Peer(peer), _) => Selection::Peer(peer),
+            Verdict::Accept(Receiver::EachPeer, _) | Verdict::Drop(_) => Selection::Drop,
         }
     }
 
@@ -87,7 +112,7 @@ impl PeerHook for Via {
         packet: &Packet<'_>,
         from: PeerRef<'_>,
     ) -> SourceCheck {
-        let verdict = check(self, wg, packet, from);
+        let verdict = check(self, wg, packet, from, &mut ());
         if let Some(counter) = verdict.counter() {
             self.counters().add(counter, packet.segments());
         }
@@ -107,21 +132,18 @@ impl PeerHook for Via {
     }
 }
 
-/// A verdict, with the counter that it moves.
-enum Verdict<T> {
-    /// AllowedIPs decide, and nothing is counted.
-    Pass,
-    Accept(T, Counter),
-    Drop(Counter),
-}
-
-impl<T> Verdict<T> {
-    fn counter(&self) -> Option<Counter> {
-        match self {
-            Self::Pass => None,
-            Self::Accept(_, counter) | Self::Drop(counter) => Some(*counter),
-        }
-    }
+/// Tell what becomes of a packet that is described, and why. Process context. Fails with `ENOMEM`.
+pub(crate) fn resolve(
+    via: ArcBorrow<'_, Via>,
+    wg: Device<'_>,
+    question: &Question,
+) -> Result<Answer> {
+    question.answer(
+        &via,
+        wg,
+        |packet, trace| select(&via, wg, packet, trace),
+        |packet, from, trace| check(via, wg, packet, from, trace),
+    )
 }
 
 /// Return the peer whose neighbour address this is.
@@ -135,7 +157,12 @@ fn neighbour<'p>(wg: Device<'_>, addr: IpAddr, path: &'p PacketPath) -> Option<P
 ///
 /// The nexthop is the one that the FIB lookup which routed the packet chose. A packet that none has
 /// routed, or one for another device, is routed here, on this device.
-fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdict<Peer> {
+fn select(
+    via: &Via,
+    wg: Device<'_>,
+    packet: &Packet<'_>,
+    witness: &mut impl Witness,
+) -> Verdict<Receiver> {
     let path = packet.path();
     let Settings {
         mode, multicast, ..
@@ -147,7 +174,11 @@ fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdi
         (on || via.has_bindings())
             .then(|| fib::route_on(packet, wg.netdev()))
             .flatten()
-            .map(|found| found.chosen())
+            .map(|found| {
+                let chosen = found.chosen();
+                witness.look(Some(found.place()), Some(&chosen), true);
+                chosen
+            })
     });
     let binding = nexthop.as_ref().and_then(encap::binding);
     if multicast
@@ -155,7 +186,10 @@ fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdi
         && packet.is_to_link_scope_group()
         && !packet.came_in_by(wg.netdev())
     {
-        return select_for_group(via, wg, packet, routed.as_ref());
+        return select_for_group(wg, packet, routed.as_ref());
+    }
+    if routed.is_some() {
+        witness.look(None, nexthop.as_ref(), true);
     }
     let Some(nexthop) = nexthop else {
         return if on {
@@ -166,7 +200,7 @@ fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdi
     };
     let (peer, sent, not_sent) = if let Some(binding) = binding {
         (
-            binding.peer_on(&via, path),
+            binding.peer_on(via, path),
             Counter::TxWgPeer,
             Counter::TxDropWgPeer,
         )
@@ -187,34 +221,24 @@ fn select(via: ArcBorrow<'_, Via>, wg: Device<'_>, packet: &Packet<'_>) -> Verdi
         )
     };
     match peer.and_then(PeerRef::get) {
-        Some(peer) => Verdict::Accept(peer, sent),
+        Some(peer) => Verdict::Accept(Receiver::Peer(peer), sent),
         None => Verdict::Drop(not_sent),
     }
 }
 
-/// Choose the peer that a packet to a link-scope group goes to, and send the others copies. A next hop
-/// that the sender named, instead of routing, is the only one to have it, in every mode.
+/// Choose those who get a packet to a link-scope group: each peer. A next hop that the sender named,
+/// instead of routing, is the only one to have it, in every mode.
 fn select_for_group(
-    via: ArcBorrow<'_, Via>,
     wg: Device<'_>,
     packet: &Packet<'_>,
     nexthop: Option<&Nexthop<'_>>,
-) -> Verdict<Peer> {
-    let (peer, sent, not_sent) = match nexthop.and_then(|nexthop| nexthop.named_by_sender()) {
-        Some(named) => (
-            neighbour(wg, named, packet.path()).and_then(PeerRef::get),
-            Counter::TxGateway,
-            Counter::TxDropGateway,
-        ),
-        None => (
-            via.copy_to_peers(wg, packet),
-            Counter::TxMulticast,
-            Counter::TxDropMulticast,
-        ),
+) -> Verdict<Receiver> {
+    let Some(named) = nexthop.and_then(|nexthop| nexthop.named_by_sender()) else {
+        return Verdict::Accept(Receiver::EachPeer, Counter::TxMulticast);
     };
-    match peer {
-        Some(peer) => Verdict::Accept(peer, sent),
-        None => Verdict::Drop(not_sent),
+    match neighbour(wg, named, packet.path()).and_then(PeerRef::get) {
+        Some(peer) => Verdict::Accept(Receiver::Peer(peer), Counter::TxGateway),
+        None => Verdict::Drop(Counter::TxDropGateway),
     }
 }
 
@@ -224,6 +248,7 @@ fn check(
     wg: Device<'_>,
     packet: &Packet<'_>,
     from: PeerRef<'_>,
+    witness: &mut impl Witness,
 ) -> Verdict<()> {
     let Settings { mode, filter, .. } = via.settings();
     let on = mode == Mode::On;
@@ -250,7 +275,11 @@ fn check(
         // The route of a reply is all that counts.
         source.query(Through::Any).is_own()
     } else {
-        let visited = source.visit(Through::Device, |longest| routed.add(&source, &longest));
+        let visited = source.visit(Through::Device, |table, longest| {
+            let place = Some(longest.place(table));
+            witness.look(place, None, false);
+            routed.add(&longest, |route| source.members(route, place, witness));
+        });
         if visited.stale {
             via.refresh_tables(packet.path());
         }
@@ -273,58 +302,14 @@ fn check(
     if own {
         return Verdict::Drop(Counter::RxDropOwn);
     }
-    match source.accepted(filter, &routed) {
+    match source.accepted(filter, &routed, witness) {
         Ok(counter) => Verdict::Accept((), counter),
         // A neighbour can always speak from its own address, whatever routes say.
         Err(_) if source.is_neighbour() => Verdict::Accept((), Counter::RxNeighbour),
-        Err(_) if filter == Filter::Loose && source.is_routed_here() => {
+        Err(_) if filter == Filter::Loose && source.is_routed_here(witness) => {
             Verdict::Accept((), Counter::RxLoose)
         }
         Err(counter) => Verdict::Drop(counter),
-    }
-}
-
-/// The nexthops of a route that are on the device, as seen by a source.
-struct Members {
-    /// Does one of them name a peer?
-    is_keyed: bool,
-    /// Is there one?
-    is_any: bool,
-    /// The way in which one of them leads to the peer that sent the packet, if one does.
-    leads: Option<Counter>,
-}
-
-/// The longest prefixes of all tables for a source.
-#[derive(Default)]
-struct Routed {
-    /// Their length in bits; [`None`] if no table has one.
-    len: Option<u8>,
-    /// Does a nexthop of one of them name a peer?
-    is_keyed: bool,
-    /// Is one of them a route, and not one that rejects?
-    is_route: bool,
-    /// The way in which one of them leads to the peer that sent the packet, if one does.
-    leads: Option<Counter>,
-}
-
-impl Routed {
-    /// Take in the longest prefix of one more table.
-    fn add<'p>(&mut self, source: &Source<'_, 'p>, longest: &Longest<'p>) {
-        if self.len > Some(longest.len) {
-            return;
-        }
-        if self.len < Some(longest.len) {
-            *self = Self {
-                len: Some(longest.len),
-                ..Self::default()
-            };
-        }
-        if let Some(route) = longest.route {
-            let members = source.members(&route);
-            self.is_keyed |= members.is_keyed;
-            self.is_route = true;
-            self.leads = self.leads.or(members.leads);
-        }
     }
 }
 
@@ -341,7 +326,7 @@ struct Source<'a, 'p> {
 
 impl<'p> Source<'_, 'p> {
     /// Call `visit` with the longest prefix for the source in each table.
-    fn visit(&self, through: Through, visit: impl FnMut(Longest<'p>)) -> Visited {
+    fn visit(&self, through: Through, visit: impl FnMut(u32, Longest<'p>)) -> Visited {
         self.query(through).visit(self.via.tables(), visit)
     }
 
@@ -372,7 +357,12 @@ impl<'p> Source<'_, 'p> {
     }
 
     /// Compare the nexthops of a route with the peer.
-    fn members(&self, route: &Route<'p>) -> Members {
+    fn members(
+        &self,
+        route: &Route<'p>,
+        place: Option<Place>,
+        witness: &mut impl Witness,
+    ) -> Members {
         let path = self.packet.path();
         let mut members = Members {
             is_keyed: false,
@@ -395,6 +385,7 @@ impl<'p> Source<'_, 'p> {
             } else {
                 (self.is_allowed(), Counter::RxOnLink)
             };
+            witness.look(place, Some(&nexthop), leads);
             if leads {
                 members.leads = members.leads.or(Some(counter));
                 // Whether one is keyed is known by now, or does not matter: this one leads here.
@@ -410,7 +401,12 @@ impl<'p> Source<'_, 'p> {
 
     /// Apply the filter: [`Ok`] with the counter of the way in which the source is accepted, or
     /// [`Err`] with that of the cause for which it is not.
-    fn accepted(&self, filter: Filter, routed: &Routed) -> Result<Counter, Counter> {
+    fn accepted(
+        &self,
+        filter: Filter,
+        routed: &Routed,
+        witness: &mut impl Witness,
+    ) -> Result<Counter, Counter> {
         if is_link_local(self.addr) {
             return self.accepted_link_local(routed);
         }
@@ -429,7 +425,10 @@ impl<'p> Source<'_, 'p> {
             Filter::Strict => {
                 let found =
                     fib::route_back(self.packet, self.wg.netdev()).ok_or(Counter::RxDropNoRoute)?;
-                let members = self.members(&found.route());
+                let place = Some(found.place());
+                witness.restart();
+                witness.look(place, None, false);
+                let members = self.members(&found.route(), place, witness);
                 members.leads.ok_or(if members.is_any {
                     Counter::RxDropPeer
                 } else {
@@ -454,21 +453,25 @@ impl<'p> Source<'_, 'p> {
 
     /// Is the source routed to the device, in preference to all others, and no other peer's neighbour
     /// address? Then any peer of the device may send from it under the filter loose.
-    fn is_routed_here(&self) -> bool {
+    fn is_routed_here(&self, witness: &mut impl Witness) -> bool {
         if is_link_local(self.addr) || self.allowed().is_some_and(|entry| entry.is_host) {
             return false;
         }
         let mut len = None;
         let mut here = false;
-        self.visit(Through::Any, |longest| {
+        self.visit(Through::Any, |table, longest| {
             if len < Some(longest.len) {
                 len = Some(longest.len);
                 here = false;
             }
-            here |= len == Some(longest.len)
-                && longest
-                    .route
-                    .is_some_and(|route| route.nexthops_on(self.wg.netdev()).next().is_some());
+            let nexthop = longest
+                .route
+                .filter(|_| len == Some(longest.len))
+                .and_then(|route| route.nexthops_on(self.wg.netdev()).next());
+            if nexthop.is_some() {
+                here = true;
+                witness.look(Some(longest.place(table)), nexthop.as_ref(), true);
+            }
         });
         here
     }

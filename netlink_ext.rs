@@ -8,8 +8,11 @@
 #![deny(unsafe_code)]
 
 use crate::{
+    allowedips_rta,
     net::{
+        addr::prefix,
         bindings as abi,
+        flow::Flow,
         genetlink::{
             genl_family,
             Dump,
@@ -28,15 +31,24 @@ use crate::{
     },
     policy::{
         defaults, devices,
+        resolve::{
+            Answer,
+            Question, //
+        },
         settings::{
             Change,
             Filter,
             Mode,
             Settings, //
         },
+        via::Via,
     },
 };
-use kernel::prelude::*;
+use core::net::IpAddr;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 genl_family! {
     /// The family `wgvia`.
@@ -45,6 +57,7 @@ genl_family! {
         doit wgvia_nl_device_set_doit(WGVIA_CMD_DEVICE_SET) => device_set;
         doit wgvia_nl_default_get_doit(WGVIA_CMD_DEFAULT_GET) => default_get;
         doit wgvia_nl_default_set_doit(WGVIA_CMD_DEFAULT_SET) => default_set;
+        doit wgvia_nl_resolve_doit(WGVIA_CMD_RESOLVE) => resolve;
         dumpit wgvia_nl_device_get_dumpit(WGVIA_CMD_DEVICE_GET) => device_dump;
         dumpit wgvia_nl_binding_get_dumpit(WGVIA_CMD_BINDING_GET) => binding_dump;
     }
@@ -55,6 +68,10 @@ genl_family! {
 /// Fails with `EINVAL` unless it does exactly one of the two, `ENODEV` if there is none, and
 /// `EOPNOTSUPP` if it is not a WireGuard device.
 fn named_device<'r>(request: &'r Request<'_>, rtnl: &'r Rtnl) -> Result<Device<'r>> {
+    const {
+        assert!(abi::WGVIA_A_RESOLVE_IFINDEX == abi::WGVIA_A_DEVICE_IFINDEX);
+        assert!(abi::WGVIA_A_RESOLVE_IFNAME == abi::WGVIA_A_DEVICE_IFNAME);
+    }
     let net = request.net();
     let dev = match (
         request.u32(abi::WGVIA_A_DEVICE_IFINDEX),
@@ -106,6 +123,16 @@ fn change(request: &Request<'_>) -> Result<Change> {
         return Err(EINVAL);
     }
     Ok(change)
+}
+
+/// Return the state of a device; fails with `ENODEV` if it has none yet or any more.
+fn via(request: &Request<'_>, wg: Device<'_>) -> Result<Arc<Via>> {
+    devices::find(wg.netdev()).ok_or_else(|| {
+        request
+            .extack()
+            .set(c"the device is being registered or deleted");
+        ENODEV
+    })
 }
 
 /// Write what there is to tell of a device.
@@ -161,12 +188,7 @@ fn device_set(request: &Request<'_>) -> Result {
     let change = change(request)?;
     let rtnl = RtnlGuard::lock();
     let wg = named_device(request, &rtnl)?;
-    let via = devices::find(wg.netdev()).ok_or_else(|| {
-        request
-            .extack()
-            .set(c"the device is being registered or deleted");
-        ENODEV
-    })?;
+    let via = via(request, wg)?;
     via.set(change, wg, &rtnl).map_err(|err| match err {
         EBUSY => {
             request
@@ -248,4 +270,118 @@ fn binding_dump(dump: &mut Dump<'_>) -> Result {
         dump.cursor().has_key = false;
     }
     Ok(())
+}
+
+/// Return the address in an attribute. Fails with `EINVAL` if it is as long as none.
+fn address(request: &Request<'_>, attr: u32) -> Result<Option<IpAddr>> {
+    let Some(bytes) = request.bytes(attr) else {
+        return Ok(None);
+    };
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    address.map(Some).map_err(|_| {
+        request.extack().set(c"an address has 4 or 16 bytes");
+        EINVAL
+    })
+}
+
+fn put_address(message: &mut Message<'_>, attr: u32, address: IpAddr) -> Result {
+    match address {
+        IpAddr::V4(address) => message.put_bytes(attr, &address.octets()),
+        IpAddr::V6(address) => message.put_bytes(attr, &address.octets()),
+    }
+}
+
+/// Read what a request asks about.
+fn question(request: &Request<'_>, wg: Device<'_>) -> Result<Question> {
+    let invalid = |text| {
+        request.extack().set(text);
+        EINVAL
+    };
+    let destination = address(request, abi::WGVIA_A_RESOLVE_DESTINATION)?
+        .ok_or_else(|| invalid(c"give the destination of the packet"))?;
+    let source = address(request, abi::WGVIA_A_RESOLVE_SOURCE)?;
+    if source.is_some_and(|source| source.is_ipv4() != destination.is_ipv4()) {
+        return Err(invalid(c"source and destination must be of one family"));
+    }
+    let from = request
+        .bytes(abi::WGVIA_A_RESOLVE_FROM)
+        .and_then(|key| key.try_into().ok())
+        .map(PublicKey::new)
+        .map(|key| {
+            wg.peer_by_key(&key).ok_or_else(|| {
+                request
+                    .extack()
+                    .set(c"the device has no peer with this key");
+                ENOENT
+            })
+        })
+        .transpose()?;
+    if from.is_some() && source.is_none() {
+        return Err(invalid(
+            c"give the source of a packet that comes from a peer",
+        ));
+    }
+    Ok(Question {
+        flow: Flow {
+            destination,
+            source,
+            mark: request.u32(abi::WGVIA_A_RESOLVE_MARK).unwrap_or(0),
+            dscp: request.u8(abi::WGVIA_A_RESOLVE_DSCP).unwrap_or(0),
+            sport: request.u16(abi::WGVIA_A_RESOLVE_SPORT).unwrap_or(0),
+            dport: request.u16(abi::WGVIA_A_RESOLVE_DPORT).unwrap_or(0),
+            oif: request.u32(abi::WGVIA_A_RESOLVE_OIF).unwrap_or(0),
+        },
+        unrouted: request.flag(abi::WGVIA_A_RESOLVE_UNROUTED),
+        from,
+    })
+}
+
+/// Write an answer about a packet to or from `address`.
+fn put_answer(message: &mut Message<'_>, answer: &Answer, address: IpAddr) -> Result {
+    message.put_u32(abi::WGVIA_A_RESOLVE_VERDICT, answer.outcome as u32)?;
+    if let Some(clause) = answer.clause {
+        message.put_u32(abi::WGVIA_A_RESOLVE_CLAUSE, clause as u32)?;
+    }
+    if let Some(peer) = &answer.peer {
+        message.put_bytes(abi::WGVIA_A_RESOLVE_PEER, peer.as_bytes())?;
+    }
+    let Some(route) = &answer.route else {
+        return Ok(());
+    };
+    message.nest(abi::WGVIA_A_RESOLVE_ROUTE, |nest| {
+        if let Some(place) = route.place {
+            nest.put_u32(abi::WGVIA_A_ROUTE_TABLE, place.table)?;
+            put_address(nest, abi::WGVIA_A_ROUTE_PREFIX, prefix(address, place.len))?;
+            nest.put_u8(abi::WGVIA_A_ROUTE_PREFIX_LEN, place.len)?;
+        }
+        if let Some(oif) = route.oif {
+            nest.put_u32(abi::WGVIA_A_ROUTE_OIF, oif)?;
+        }
+        if let Some(key) = &route.key {
+            nest.put_bytes(abi::WGVIA_A_ROUTE_KEY, key.as_bytes())?;
+        }
+        if let Some(gateway) = route.gateway {
+            put_address(nest, abi::WGVIA_A_ROUTE_GATEWAY, gateway)?;
+        }
+        Ok(())
+    })
+}
+
+/// resolve.
+fn resolve(request: &Request<'_>) -> Result {
+    let rtnl = RtnlGuard::lock();
+    let wg = named_device(request, &rtnl)?;
+    let via = via(request, wg)?;
+    let question = question(request, wg)?;
+    let answer = allowedips_rta::resolve(via.as_arc_borrow(), wg, &question)?;
+    let Flow {
+        source,
+        destination,
+        ..
+    } = question.flow;
+    let address = source
+        .filter(|_| question.from.is_some())
+        .unwrap_or(destination);
+    request.reply(|message| put_answer(message, &answer, address))
 }

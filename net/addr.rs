@@ -45,6 +45,21 @@ pub(crate) fn is_link_local(addr: IpAddr) -> bool {
     matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
 }
 
+/// Return the prefix of `len` bits that an address is in.
+pub(crate) fn prefix(addr: IpAddr, len: u8) -> IpAddr {
+    let len = u32::from(len);
+    match addr {
+        IpAddr::V4(addr) => {
+            let mask = !u32::MAX.checked_shr(len).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask))
+        }
+        IpAddr::V6(addr) => {
+            let mask = !u128::MAX.checked_shr(len).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask))
+        }
+    }
+}
+
 #[cfg(CONFIG_WGVIA_KUNIT_TEST)]
 #[kernel::prelude::kunit_tests(wgvia_addr)]
 mod tests {

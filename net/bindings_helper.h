@@ -296,6 +296,98 @@ static inline struct sk_buff *wgvia_skb_copy(const struct sk_buff *skb)
 	return skb_copy(skb, GFP_ATOMIC);
 }
 
+/* A packet that begins with this header, as a device gets it to send, or has
+ * received it
+ */
+static inline struct sk_buff *wgvia_skb_new(struct net_device *dev,
+					    const void *header, size_t len,
+					    __be16 protocol, u32 mark)
+{
+	struct sk_buff *skb = alloc_skb(len, GFP_KERNEL);
+
+	if (!skb)
+		return NULL;
+	skb_reset_network_header(skb);
+	skb_put_data(skb, header, len);
+	skb->protocol = protocol;
+	skb->dev = dev;
+	skb->mark = mark;
+	return skb;
+}
+
+/* Takes over the reference to the dst. */
+static inline void wgvia_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst)
+{
+	skb_dst_set(skb, dst);
+}
+
+static inline struct net *wgvia_dev_net(const struct net_device *dev)
+{
+	return dev_net(dev);
+}
+
+/* A table, and the length of a prefix in it; no table has the number 0. */
+struct wgvia_place {
+	u32 table;
+	u8 len;
+};
+
+/* The dst for what the host sends, with a reference, or NULL; and the place of the
+ * route if it is a unicast one, which an IPv4 dst does not say
+ */
+static inline struct dst_entry *wgvia_route4(struct net *net, struct flowi4 *fl4,
+					     struct wgvia_place *place)
+{
+	struct fib_result res = {};
+	struct flowi4 again = *fl4;
+	struct rtable *rt;
+
+	rt = ip_route_output_key_hash(net, fl4, NULL);
+	if (IS_ERR(rt))
+		return NULL;
+	rcu_read_lock();
+	if (!fib_lookup(net, &again, &res, FIB_LOOKUP_NOREF) &&
+	    res.type == RTN_UNICAST) {
+		place->table = res.table->tb_id;
+		place->len = res.prefixlen;
+	}
+	rcu_read_unlock();
+	return &rt->dst;
+}
+
+static inline struct dst_entry *wgvia_route6(struct net *net, struct flowi6 *fl6,
+					     struct wgvia_place *place)
+{
+	/* As for a socket that is bound to a device */
+	int flags = fl6->flowi6_oif ? RT6_LOOKUP_F_IFACE : 0;
+	const struct fib6_info *from;
+	struct dst_entry *dst;
+
+	dst = ip6_route_output_flags(net, NULL, fl6, flags);
+	if (dst->error) {
+		dst_release(dst);
+		return NULL;
+	}
+	rcu_read_lock();
+	from = rcu_dereference(dst_rt6_info(dst)->from);
+	if (from && from->fib6_table && from->fib6_type == RTN_UNICAST) {
+		place->table = from->fib6_table->tb6_id;
+		place->len = from->fib6_dst.plen;
+	}
+	rcu_read_unlock();
+	return dst;
+}
+
+static inline u32 wgvia_dst_ifindex(const struct dst_entry *dst)
+{
+	u32 ifindex;
+
+	rcu_read_lock();
+	ifindex = dst_dev_rcu(dst)->ifindex;
+	rcu_read_unlock();
+	return ifindex;
+}
+
 static inline void wgvia_packet_path_begin(void)
 {
 	local_bh_disable();

@@ -6,12 +6,14 @@
 //! [`include/net/ip6_fib.h`](srctree/include/net/ip6_fib.h)
 
 use super::{
-    addr,
-    bindings,
+    addr, bindings,
     netdev::NetDevice,
     nexthop::Nexthop,
     packet::Packet,
-    route::Route, //
+    route::{
+        Place,
+        Route, //
+    },
 };
 use core::{
     net::{
@@ -31,15 +33,43 @@ enum Direction {
 }
 
 /// A unicast route that a lookup found.
+///
+/// # Invariants
+///
+/// The pointers in `origin` are valid for `'p`.
 pub(crate) struct Found<'p> {
     route: Route<'p>,
     chosen: Nexthop<'p>,
+    origin: Origin,
+}
+
+/// The table that a route was found in, and the route or the length of its prefix.
+enum Origin {
+    V4(*const bindings::fib_table, u8),
+    V6(*const bindings::fib6_info),
 }
 
 impl<'p> Found<'p> {
     /// The route.
     pub(crate) fn route(&self) -> Route<'p> {
         self.route
+    }
+
+    /// The place of the route.
+    pub(crate) fn place(&self) -> Place {
+        // SAFETY: Valid by the type invariants; a route that was found is in a table, which stays.
+        unsafe {
+            match self.origin {
+                Origin::V4(table, len) => Place {
+                    table: (*table).tb_id,
+                    len,
+                },
+                Origin::V6(f6i) => Place {
+                    table: (*(*f6i).fib6_table).tb6_id,
+                    len: (*f6i).fib6_dst.plen as u8,
+                },
+            }
+        }
     }
 
     /// The nexthop that the lookup chose: the first on the device if it was bound to one.
@@ -132,11 +162,13 @@ fn lookup4<'p>(
         return None;
     }
     // SAFETY: Found under RCU just above.
+    // INVARIANT: So was the table.
     unsafe {
         let route = Route::from_fib_info(result.fi);
         Some(Found {
             chosen: route.nexthop(result.nhc),
             route,
+            origin: Origin::V4(result.table, result.prefixlen),
         })
     }
 }
@@ -186,11 +218,13 @@ fn lookup6<'p>(
         return None;
     }
     // SAFETY: Found under RCU just above, and a result without an error has a nexthop.
+    // INVARIANT: So was the route.
     unsafe {
         let route = Route::from_fib6_info(result.f6i);
         Some(Found {
             chosen: route.nexthop(&raw const (*result.nh).nh_common),
             route,
+            origin: Origin::V6(result.f6i),
         })
     }
 }

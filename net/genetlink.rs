@@ -108,6 +108,30 @@ impl<'a> Request<'a> {
         Some(unsafe { bindings::nla_get_u8(attr) })
     }
 
+    /// An attribute that is a `u16` in the operation's policy, in host byte order.
+    pub(crate) fn u16(&self, attr: u32) -> Option<u16> {
+        let attr = self.attr(attr, bindings::NLA_U16)?;
+        // SAFETY: The policy has checked its length.
+        Some(unsafe { bindings::nla_get_u16(attr) })
+    }
+
+    /// Tell whether there is an attribute that is a flag in the operation's policy.
+    pub(crate) fn flag(&self, attr: u32) -> bool {
+        self.attr(attr, bindings::NLA_FLAG).is_some()
+    }
+
+    /// An attribute that is binary in the operation's policy.
+    pub(crate) fn bytes(&self, attr: u32) -> Option<&'a [u8]> {
+        let attr = self.attr(attr, bindings::NLA_BINARY)?;
+        // SAFETY: Valid by the type invariants, with as many bytes as it says.
+        Some(unsafe {
+            slice::from_raw_parts(
+                bindings::nla_data(attr).cast(),
+                bindings::nla_len(attr) as usize,
+            )
+        })
+    }
+
     /// An attribute that is a `u32` in the operation's policy.
     pub(crate) fn u32(&self, attr: u32) -> Option<u32> {
         let attr = self.attr(attr, bindings::NLA_U32)?;

@@ -14,6 +14,7 @@ pub(crate) mod extack;
 pub(crate) mod fib;
 pub(crate) mod fib_rules;
 pub(crate) mod fib_table;
+pub(crate) mod flow;
 pub(crate) mod genetlink;
 pub(crate) mod global;
 pub(crate) mod lwtunnel;

@@ -11,6 +11,7 @@ use super::{
     nexthop::Nexthop, //
 };
 use core::{
+    mem::ManuallyDrop,
     net::IpAddr,
     ptr::NonNull, //
 };
@@ -68,6 +69,23 @@ pub(crate) struct OwnedPacket(NonNull<bindings::sk_buff>);
 unsafe impl Send for OwnedPacket {}
 
 impl OwnedPacket {
+    /// Take over a packet; [`None`] of a null pointer.
+    ///
+    /// # Safety
+    ///
+    /// `skb` is null, or nobody else has it, and if it says that it is IPv4 or IPv6, its linear part
+    /// begins with a whole header of that kind.
+    pub(super) unsafe fn from_raw(skb: *mut bindings::sk_buff) -> Option<Self> {
+        // INVARIANT: The caller promises it.
+        NonNull::new(skb).map(Self)
+    }
+
+    /// Free it as one that has served its purpose, and was not dropped.
+    pub(crate) fn consume(self) {
+        // SAFETY: Owned by the type invariants, and not used any more.
+        unsafe { bindings::consume_skb(ManuallyDrop::new(self).0.as_ptr()) };
+    }
+
     /// Borrow it on the packet path.
     pub(crate) fn packet<'p>(&'p self, path: &'p PacketPath) -> Option<Packet<'p>> {
         // SAFETY: Valid by the type invariants, and nobody else has it.

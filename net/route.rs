@@ -23,6 +23,23 @@ use core::{
 /// may be.
 pub(crate) const MAX_MEMBERS: u32 = 64;
 
+/// The place of a route in the FIB.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The number of its table.
+    pub(crate) table: u32,
+    /// The length of its prefix in bits.
+    pub(crate) len: u8,
+}
+
+impl Place {
+    /// Take what C says; [`None`] if it names no table.
+    pub(super) fn from_raw(place: bindings::wgvia_place) -> Option<Self> {
+        let bindings::wgvia_place { table, len } = place;
+        (table != 0).then_some(Self { table, len })
+    }
+}
+
 /// A route.
 ///
 /// # Invariants

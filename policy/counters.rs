@@ -40,6 +40,18 @@ pub(crate) enum Counter {
     MulticastDrops = bindings::WGVIA_A_COUNTERS_MULTICAST_DROPS,
 }
 
+impl Counter {
+    /// Tell whether a route decides about the packets that it counts.
+    pub(crate) fn is_of_a_route(self) -> bool {
+        use Counter::*;
+
+        !matches!(
+            self,
+            RxNeighbour | RxAllowedIps | RxUnfiltered | RxDropSource | RxDropOwn | RxDropTables
+        )
+    }
+}
+
 const COUNT: usize = bindings::WGVIA_A_COUNTERS_MAX as usize;
 
 /// The counters of a device, in packets.

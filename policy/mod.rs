@@ -10,5 +10,8 @@ pub(crate) mod devices;
 pub(crate) mod encap;
 pub(crate) mod multicast;
 pub(crate) mod peers;
+pub(crate) mod resolve;
+pub(crate) mod routed;
 pub(crate) mod settings;
+pub(crate) mod verdict;
 pub(crate) mod via;

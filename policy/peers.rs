@@ -187,6 +187,18 @@ impl Peers {
         self.len.store(0, Relaxed);
     }
 
+    /// Return the public key of a peer; [`None`] if it has gone. Process context, takes time in
+    /// proportion to their number.
+    pub(super) fn key_of(&self, peer: &Peer) -> Option<PublicKey> {
+        let index = self.index.lock();
+        let mut slots = index.slots.iter();
+        let (key, _) = slots.find(|(_, number)| {
+            let slot = self.slot(**number);
+            slot.is_ok_and(|slot| slot.holds(peer))
+        })?;
+        Some(*key)
+    }
+
     /// Tell whether it has all the peers that it was told of since it was empty.
     pub(super) fn is_complete(&self) -> bool {
         !self.index.lock().incomplete

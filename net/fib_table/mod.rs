@@ -9,8 +9,7 @@ mod v4;
 mod v6;
 
 use super::{
-    addr,
-    bindings,
+    addr, bindings,
     fib_rules::{
         vrf_table,
         Family,
@@ -18,7 +17,10 @@ use super::{
     },
     netdev::NetDevice,
     packet::PacketPath,
-    route::Route, //
+    route::{
+        Place,
+        Route, //
+    },
 };
 use core::net::IpAddr;
 
@@ -37,6 +39,16 @@ pub(crate) struct Longest<'p> {
     pub(crate) len: u8,
     /// Its unicast route; [`None`] if it rejects, or is of another type (with [`Through::Any`]).
     pub(crate) route: Option<Route<'p>>,
+}
+
+impl Longest<'_> {
+    /// Return its place, in a table.
+    pub(crate) fn place(&self, table: u32) -> Place {
+        Place {
+            table,
+            len: self.len,
+        }
+    }
 }
 
 /// An address to look up.
@@ -66,9 +78,14 @@ pub(crate) struct Visited {
 }
 
 impl<'p> Query<'_, 'p> {
-    /// Call `visit` with the longest prefix of each table that rules name, as far as they do not hide
-    /// it. IPv4 routes with a `tos` do not count; a `throw` route makes the table have none.
-    pub(crate) fn visit(&self, cache: &TableCache, mut visit: impl FnMut(Longest<'p>)) -> Visited {
+    /// Call `visit` with the number of each table that rules name, and the longest prefix in it, as
+    /// far as they do not hide that. IPv4 routes with a `tos` do not count; a `throw` route makes the
+    /// table have none.
+    pub(crate) fn visit(
+        &self,
+        cache: &TableCache,
+        mut visit: impl FnMut(u32, Longest<'p>),
+    ) -> Visited {
         let family = Family::of(self.addr);
         // SAFETY: Reads a variable that is not written after boot.
         if family == Family::V6 && !unsafe { bindings::ipv6_mod_enabled() } {
@@ -102,7 +119,7 @@ impl<'p> Query<'_, 'p> {
                         table.hides(longest.len, group)
                     });
                     if !hidden {
-                        visit(longest);
+                        visit(id, longest);
                     }
                 }
             }

@@ -47,6 +47,12 @@ impl Peer {
         NonNull::new(ptr).map(Self)
     }
 
+    /// Borrow it.
+    pub(crate) fn borrow(&self) -> PeerRef<'_> {
+        // INVARIANT: The reference that this object owns keeps its memory.
+        PeerRef(self.0, PhantomData)
+    }
+
     /// Hand the reference over.
     pub(super) fn into_raw(self) -> NonNull<bindings::wg_peer> {
         ManuallyDrop::new(self).0
@@ -150,6 +156,11 @@ impl PeerSlot {
         // can have taken out. Who loaded it under RCU may go on: the memory of a peer is freed
         // after a grace period that starts with its last reference.
         drop(unsafe { Peer::from_raw(old) });
+    }
+
+    /// Tell whether this peer is in it.
+    pub(crate) fn holds(&self, peer: &Peer) -> bool {
+        self.0.load(Acquire) == peer.0.as_ptr()
     }
 
     /// Tell whether a peer is in it.

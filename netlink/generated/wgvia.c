@@ -38,6 +38,21 @@ static const struct nla_policy wgvia_default_set_nl_policy[WGVIA_A_DEVICE_MULTIC
 	[WGVIA_A_DEVICE_MULTICAST] = NLA_POLICY_MAX(NLA_U8, 1),
 };
 
+/* WGVIA_CMD_RESOLVE - do */
+static const struct nla_policy wgvia_resolve_nl_policy[WGVIA_A_RESOLVE_FROM + 1] = {
+	[WGVIA_A_RESOLVE_IFINDEX] = { .type = NLA_U32, },
+	[WGVIA_A_RESOLVE_IFNAME] = { .type = NLA_NUL_STRING, .len = 15, },
+	[WGVIA_A_RESOLVE_DESTINATION] = NLA_POLICY_MAX_LEN(16),
+	[WGVIA_A_RESOLVE_SOURCE] = NLA_POLICY_MAX_LEN(16),
+	[WGVIA_A_RESOLVE_MARK] = { .type = NLA_U32, },
+	[WGVIA_A_RESOLVE_DSCP] = NLA_POLICY_MAX(NLA_U8, 63),
+	[WGVIA_A_RESOLVE_SPORT] = { .type = NLA_U16, },
+	[WGVIA_A_RESOLVE_DPORT] = { .type = NLA_U16, },
+	[WGVIA_A_RESOLVE_OIF] = { .type = NLA_U32, },
+	[WGVIA_A_RESOLVE_UNROUTED] = { .type = NLA_FLAG, },
+	[WGVIA_A_RESOLVE_FROM] = NLA_POLICY_EXACT_LEN(WGVIA_KEY_LEN),
+};
+
 /* Ops table for wgvia */
 static const struct genl_split_ops wgvia_nl_ops[] = {
 	{
@@ -76,6 +91,13 @@ static const struct genl_split_ops wgvia_nl_ops[] = {
 		.doit		= wgvia_nl_default_set_doit,
 		.policy		= wgvia_default_set_nl_policy,
 		.maxattr	= WGVIA_A_DEVICE_MULTICAST,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= WGVIA_CMD_RESOLVE,
+		.doit		= wgvia_nl_resolve_doit,
+		.policy		= wgvia_resolve_nl_policy,
+		.maxattr	= WGVIA_A_RESOLVE_FROM,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

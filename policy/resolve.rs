@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Questions about packets: which peer one gets or may come from, by which clause and which route.
+
+#![deny(unsafe_code)]
+
+use crate::{
+    net::{
+        bindings,
+        flow::{
+            Flow,
+            Routed, //
+        },
+        nexthop::Nexthop,
+        packet::{
+            with_packet_path,
+            Packet, //
+        },
+        route::Place,
+        wireguard::{
+            Device,
+            Peer,
+            PeerRef,
+            PublicKey, //
+        },
+    },
+    policy::{
+        counters::Counter,
+        encap,
+        settings::Mode,
+        verdict::{
+            Receiver,
+            Verdict,
+            Witness, //
+        },
+        via::Via, //
+    },
+};
+use core::net::IpAddr;
+use kernel::prelude::*;
+
+/// The fate of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Outcome {
+    /// It is sent to the peer, or accepted from it.
+    Accept = bindings::wgvia_verdict_WGVIA_VERDICT_ACCEPT,
+    /// It is sent to each peer.
+    Copy = bindings::wgvia_verdict_WGVIA_VERDICT_COPY,
+    /// It is dropped.
+    Drop = bindings::wgvia_verdict_WGVIA_VERDICT_DROP,
+    /// The host sends it by another device.
+    Elsewhere = bindings::wgvia_verdict_WGVIA_VERDICT_ELSEWHERE,
+    /// The host does not send it.
+    Unreachable = bindings::wgvia_verdict_WGVIA_VERDICT_UNREACHABLE,
+}
+
+/// A packet to ask about.
+pub(crate) struct Question {
+    /// The packet.
+    pub(crate) flow: Flow,
+    /// Does it come to the device without a route?
+    pub(crate) unrouted: bool,
+    /// The peer that it comes from; [`None`] if it is to be sent.
+    pub(crate) from: Option<Peer>,
+}
+
+/// A route, and a nexthop of it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Trace {
+    /// The table, and the length of the prefix, of the packet's address.
+    pub(crate) place: Option<Place>,
+    /// The key that the nexthop names.
+    pub(crate) key: Option<PublicKey>,
+    /// The gateway of the nexthop.
+    pub(crate) gateway: Option<IpAddr>,
+    /// The device, if it is another one.
+    pub(crate) oif: Option<u32>,
+    has_nexthop: bool,
+    leads: bool,
+}
+
+impl Witness for Trace {
+    /// Keep the one with the longest prefix, of these one that leads to the peer, else the first.
+    fn look(&mut self, place: Option<Place>, nexthop: Option<&Nexthop<'_>>, leads: bool) {
+        let len = |place: Option<Place>| place.map(|place| place.len);
+        let is_better = len(place) > len(self.place)
+            || len(place) == len(self.place)
+                && (leads && !self.leads || nexthop.is_some() && !self.has_nexthop);
+        if is_better {
+            *self = Self {
+                place,
+                key: nexthop
+                    .and_then(encap::binding)
+                    .map(|binding| *binding.key()),
+                gateway: nexthop.and_then(Nexthop::gateway),
+                oif: None,
+                has_nexthop: nexthop.is_some(),
+                leads,
+            };
+        }
+    }
+
+    fn restart(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The fate of a packet, and why.
+pub(crate) struct Answer {
+    /// Its fate.
+    pub(crate) outcome: Outcome,
+    /// The clause that decides; [`None`] if AllowedIPs do, or the packet does not come to the device.
+    pub(crate) clause: Option<Counter>,
+    /// The peer that it is sent to. If AllowedIPs decide, the one that they give; in mode off, which
+    /// knows no peers, [`None`].
+    pub(crate) peer: Option<PublicKey>,
+    /// The route.
+    pub(crate) route: Option<Trace>,
+}
+
+impl Question {
+    /// Answer it. `select` and `check` are those that decide about packets. Process context.
+    ///
+    /// Fails with `ENOMEM`.
+    pub(crate) fn answer(
+        &self,
+        via: &Via,
+        wg: Device<'_>,
+        select: impl FnOnce(&Packet<'_>, &mut Trace) -> Verdict<Receiver>,
+        check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut Trace) -> Verdict<()>,
+    ) -> Result<Answer> {
+        match &self.from {
+            Some(from) => self.received(via, wg, from, check),
+            None => self.sent(via, wg, select),
+        }
+    }
+
+    fn sent(
+        &self,
+        via: &Via,
+        wg: Device<'_>,
+        select: impl FnOnce(&Packet<'_>, &mut Trace) -> Verdict<Receiver>,
+    ) -> Result<Answer> {
+        let mut trace = Trace::default();
+        let routed = if self.unrouted {
+            None
+        } else {
+            let Some(routed) = self.flow.route(wg.netdev()) else {
+                return Ok(Answer {
+                    outcome: Outcome::Unreachable,
+                    clause: None,
+                    peer: None,
+                    route: None,
+                });
+            };
+            Some(routed)
+        };
+        let place = routed.as_ref().and_then(Routed::place);
+        let oif = routed.as_ref().map(Routed::ifindex);
+        if oif.is_some_and(|oif| oif != wg.netdev().ifindex()) {
+            trace.place = place;
+            trace.oif = oif;
+            return Ok(Answer {
+                outcome: Outcome::Elsewhere,
+                clause: None,
+                peer: None,
+                route: Some(trace),
+            });
+        }
+        let packet = self.flow.packet(wg.netdev(), routed)?;
+        let (outcome, clause, peer) = with_packet_path(|path| {
+            let verdict = match packet.packet(path) {
+                Some(packet) if via.settings().mode != Mode::Off => select(&packet, &mut trace),
+                _ => Verdict::Pass,
+            };
+            let clause = verdict.counter();
+            match verdict {
+                Verdict::Pass => {
+                    let entry = wg.allowed_ip(self.flow.destination, path);
+                    let peer = entry.and_then(|entry| entry.peer.get());
+                    (Outcome::of(peer.is_some()), clause, peer)
+                }
+                Verdict::Accept(Receiver::Peer(peer), _) => (Outcome::Accept, clause, Some(peer)),
+                Verdict::Accept(Receiver::EachPeer, _) => (Outcome::Copy, clause, None),
+                Verdict::Drop(_) => (Outcome::Drop, clause, None),
+            }
+        });
+        packet.consume();
+        trace.place = trace.place.or(place);
+        Ok(Answer {
+            outcome,
+            clause,
+            peer: peer.and_then(|peer| via.peers.key_of(&peer)),
+            route: trace.place.is_some().then_some(trace),
+        })
+    }
+
+    fn received(
+        &self,
+        via: &Via,
+        wg: Device<'_>,
+        from: &Peer,
+        check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut Trace) -> Verdict<()>,
+    ) -> Result<Answer> {
+        let mut trace = Trace::default();
+        let packet = self.flow.packet(wg.netdev(), None)?;
+        let (outcome, clause, peer) = with_packet_path(|path| {
+            let verdict = match packet.packet(path) {
+                Some(packet) if via.settings().mode != Mode::Off => {
+                    check(&packet, from.borrow(), &mut trace)
+                }
+                _ => Verdict::Pass,
+            };
+            let clause = verdict.counter();
+            match verdict {
+                Verdict::Pass => {
+                    let source = self.flow.source;
+                    let entry = source.and_then(|source| wg.allowed_ip(source, path));
+                    let is_allowed = entry
+                        .as_ref()
+                        .is_some_and(|entry| entry.peer == from.borrow());
+                    let peer = entry.and_then(|entry| entry.peer.get());
+                    (Outcome::of(is_allowed), clause, peer)
+                }
+                Verdict::Accept((), _) => (Outcome::Accept, clause, None),
+                Verdict::Drop(_) => (Outcome::Drop, clause, None),
+            }
+        });
+        packet.consume();
+        Ok(Answer {
+            outcome,
+            clause,
+            peer: peer.and_then(|peer| via.peers.key_of(&peer)),
+            route: clause
+                .is_some_and(Counter::is_of_a_route)
+                .then_some(trace)
+                .filter(|trace| trace.place.is_some()),
+        })
+    }
+}
+
+impl Outcome {
+    fn of(accepted: bool) -> Self {
+        if accepted {
+            Self::Accept
+        } else {
+            Self::Drop
+        }
+    }
+}
