@@ -12,6 +12,8 @@ _wgvia_values()
 	shift
 	case $keyword in
 	dev) _wgvia_devices ;;
+	oif) ls /sys/class/net ;;
+	in) wg show "$2" peers 2>/dev/null ;;
 	via-wgpeer)
 		dev=$(printf '%s\n' "$@" | grep -xA1 dev | tail -n1)
 		wg show "${dev:-all}" peers 2>/dev/null | grep -o '[^[:space:]]*$'
@@ -45,7 +47,8 @@ _wgvia()
 		1,set | 1,show) candidates="$(_wgvia_devices) default" ;;
 		1,*) candidates=$(_wgvia_devices) ;;
 		2,route\ [!s]*) ;; # a prefix
-		*,set* | *,route*)
+		2,resolve\ *) ;; # an address
+		*,set* | *,route* | *,resolve*)
 			for keyword in $(_wgvia_keywords "${words[@]}"); do
 				if [[ $keyword == "${words[-1]}" ]]; then
 					candidates=$(_wgvia_values "$keyword" "${words[@]}")

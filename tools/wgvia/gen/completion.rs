@@ -5,7 +5,7 @@
 //! Not with clap_complete, which knows no keywords.
 
 use crate::cli::{self, Action};
-use crate::keywords::{Grammar, ROUTE, ROUTE_SHOW, SET};
+use crate::keywords::{Grammar, RESOLVE, ROUTE, ROUTE_SHOW, SET};
 use clap::{CommandFactory, ValueEnum};
 
 const TEMPLATE: &str = include_str!("completion.bash");
@@ -29,8 +29,11 @@ pub fn render() -> String {
         case("set *", &names(&SET)),
         case("\"route show \"*", &show),
         case("route *", &names(&ROUTE)),
+        case("resolve *", &names(&RESOLVE)),
     ];
-    let values = SET.keywords().map(|keyword| {
+    let with_choices = SET.keywords().chain(RESOLVE.keywords());
+    let with_choices = with_choices.filter(|keyword| !keyword.choices.is_empty());
+    let values = with_choices.map(|keyword| {
         let choices = keyword.choices.iter().map(|choice| choice.name.to_owned());
         case(keyword.name, &words(choices))
     });

@@ -82,6 +82,10 @@ impl Attributes {
         self.typed(kind, parse_u8).map(|value| value != 0)
     }
 
+    pub fn u8(&self, kind: u16) -> Result<u8, DecodeError> {
+        self.typed(kind, parse_u8)
+    }
+
     pub fn u16(&self, kind: u16) -> Result<u16, DecodeError> {
         self.typed(kind, parse_u16)
     }

@@ -5,7 +5,7 @@
 //! The build script reads this file too, and makes the manual page and the
 //! completion from it: of the crate it may refer to keywords.rs alone.
 
-use crate::keywords::{Grammar, ROUTE, ROUTE_SHOW, SET};
+use crate::keywords::{Grammar, RESOLVE, ROUTE, ROUTE_SHOW, SET};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::{self, Display, Formatter};
 use wgvia_spec::COUNTERS;
@@ -28,7 +28,7 @@ use wgvia_spec::COUNTERS;
     after_long_help = notes()
 )]
 pub struct Cli {
-    /// Print JSON: an array with one object for each device, address or route.
+    /// Print JSON: an array with one object for each device, address, route or answer.
     #[arg(short, long, global = true)]
     pub json: bool,
     #[command(subcommand)]
@@ -114,6 +114,18 @@ pub enum Command {
         after_long_help = keywords("route")
     )]
     Route(Route),
+    /// Tell which peer a packet gets, or whether a source passes from a peer, and why.
+    ///
+    /// The kernel decides as for a packet to ADDR that the host sends or, with in, one
+    /// that comes from the peer with the source that from says. Printed are what becomes
+    /// of it, with its peer; the clause that decides, by the name of its counter; and the
+    /// route that decides. Nothing is sent or counted.
+    #[command(
+        verbatim_doc_comment,
+        override_usage = usage("resolve"),
+        after_long_help = keywords("resolve")
+    )]
+    Resolve(Resolve),
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +135,19 @@ pub struct Set {
     pub device: String,
     /// Settings, each a keyword and its value.
     #[arg(value_name = "SETTING", required = true)]
+    pub words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Resolve {
+    /// Name of the WireGuard device.
+    #[arg(value_name = "DEV", value_parser = device_name)]
+    pub device: String,
+    /// Destination address of the packet.
+    #[arg(value_name = "ADDR")]
+    pub destination: String,
+    /// More about the packet, each a keyword and its value.
+    #[arg(value_name = "WORD")]
     pub words: Vec<String>,
 }
 
@@ -192,6 +217,11 @@ static FORMS: &[Form] = &[
         start: "wgvia [-j] route [show]",
         grammar: Some(&ROUTE_SHOW),
     },
+    Form {
+        command: "resolve",
+        start: "wgvia [-j] resolve DEV ADDR",
+        grammar: Some(&RESOLVE),
+    },
 ];
 
 /// Return the forms of a command; the first has every keyword of the command.
@@ -224,6 +254,12 @@ pub const EXAMPLES: &[(&str, &str)] = &[
          multicast and routes by their link-local addresses.",
     ),
     ("wgvia show wg0", "Show what the packets of wg0 met."),
+    (
+        "wgvia resolve wg0 10.1.2.3\n\
+         wgvia resolve wg0 10.0.0.1 from 10.1.2.3 in KEY",
+        "Tell which peer a packet to 10.1.2.3 gets, and whether one from there to\n\
+         10.0.0.1 would be accepted from the peer that has the public key KEY.",
+    ),
     (
         "wgvia -j show | jq '.[] | {ifname, drops: .counters.rx_drop_peer}'",
         "Print how many packets of each device came from a peer to which their\n\

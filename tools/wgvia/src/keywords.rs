@@ -105,6 +105,60 @@ pub static ROUTE_SHOW: Grammar = Grammar {
     optional: &[DEV, VIA_WGPEER, TABLE],
 };
 
+const fn number(name: &'static str, help: &'static str) -> Keyword {
+    Keyword {
+        name,
+        value: "N",
+        help,
+        choices: &[],
+    }
+}
+
+pub static RESOLVE: Grammar = Grammar {
+    required: &[],
+    optional: &[
+        Keyword {
+            name: "from",
+            value: "ADDR",
+            help: "Source address; without it the host takes one of its own.",
+            choices: &[],
+        },
+        Keyword {
+            name: "in",
+            value: "PEER",
+            help: "Public key of the peer that the packet comes from.",
+            choices: &[],
+        },
+        Keyword {
+            name: "oif",
+            value: "DEV",
+            help: "Device or VRF that the sender is bound to.",
+            choices: &[],
+        },
+        Keyword {
+            name: "routed",
+            value: "ROUTED",
+            help: "Whether the host has routed the packet.",
+            choices: &[
+                Entry {
+                    name: "no",
+                    number: 0,
+                    doc: "It is handed to the device, as by packet sockets and redirects of tc.",
+                },
+                Entry {
+                    name: "yes",
+                    number: 1,
+                    doc: "It is sent by a socket of the host.",
+                },
+            ],
+        },
+        number("mark", "Firewall mark, decimal or with 0x."),
+        number("dscp", "DSCP."),
+        number("sport", "Source port; the packet is one of UDP."),
+        number("dport", "Destination port."),
+    ],
+};
+
 impl Grammar {
     pub fn keywords(&self) -> impl Iterator<Item = &'static Keyword> {
         self.required.iter().chain(self.optional)

@@ -14,6 +14,7 @@ mod keywords;
 mod linklocal;
 mod netlink;
 mod prefix;
+mod resolve;
 mod route;
 mod rtnetlink;
 mod set;
@@ -25,6 +26,7 @@ use clap::Parser;
 use cli::{Action, Cli, Command};
 use error::Error;
 use key::Key;
+use resolve::Question;
 use route::{Route, Selector};
 use rtnetlink::Rtnetlink;
 use serde::Serialize;
@@ -87,6 +89,13 @@ fn run(cli: Cli) -> Result<(), Error> {
             linklocal::apply(&mut wireguard, &device)?;
             warn(wireguard.warnings(), Some(&device));
             Ok(())
+        }
+        Command::Resolve(resolve) => {
+            let question = Question::read(&resolve.destination, &resolve.words)?;
+            let mut wgvia = Wgvia::open()?;
+            let answer = wgvia.resolve(&resolve.device, &question)?;
+            warn(wgvia.warnings(), Some(&resolve.device));
+            print(json, &[answer], "")
         }
         Command::Route(route) => match route.action.unwrap_or(Action::Show) {
             Action::Show => {

@@ -8,6 +8,7 @@ use crate::device::{Defaults, Device, Settings};
 use crate::error::Error;
 use crate::genl::Family;
 use crate::keywords::Values;
+use crate::resolve::{Answer, Question};
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 use std::collections::BTreeMap;
@@ -118,6 +119,18 @@ impl Wgvia {
         self.0
             .call(Message::new(command::DEFAULT_SET, attributes))?;
         Ok(())
+    }
+
+    /// Ask what becomes of a packet.
+    pub fn resolve(&mut self, name: &str, question: &Question) -> Result<Answer, Error> {
+        let mut attributes = named(name);
+        question.put(&mut attributes)?;
+        let request = Message::new(command::RESOLVE, attributes);
+        let replies = self.0.call(request).map_err(|e| e.about(name))?;
+        match replies.first() {
+            Some(message) => Ok(Answer::parse(question, &message.attributes)?),
+            None => Err(DecodeError::from("there is no answer in it").into()),
+        }
     }
 
     /// Return the type that a keyed nexthop has in RTA_ENCAP_TYPE.
