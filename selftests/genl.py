@@ -85,6 +85,10 @@ def ifindex(name):
     return device("IFINDEX", u32(socket.if_nametoindex(name)))
 
 
+def resolve(name, payload):
+    return attr(UAPI[f"WGVIA_A_RESOLVE_{name}"], payload)
+
+
 def settings(family, name):
     """(mode, filter, multicast) of a device, or of devices to come, by their words"""
     _, _, reply = (family.do("DEVICE_GET", ifname(name)) if name else family.do("DEFAULT_GET"))
@@ -235,7 +239,8 @@ def unprivileged(ktap, _):
         answers = [family.do("DEVICE_GET", ifname("hub"))[0],
                    family.do("DEVICE_SET", ifname("hub"), mode("on"))[0],
                    family.do("DEFAULT_GET")[0],
-                   family.do("DEFAULT_SET", mode("on"))[0]]
+                   family.do("DEFAULT_SET", mode("on"))[0],
+                   family.do("RESOLVE", ifname("hub"), resolve("DESTINATION", bytes(4)))[0]]
         for command in "DEVICE_GET", "BINDING_GET":
             try:
                 answers.append(f"{len(family.dump(command))} replies")
@@ -245,7 +250,7 @@ def unprivileged(ktap, _):
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as answer:
-        ktap.check("answers", " ".join(["EPERM"] * 6), answer.read())
+        ktap.check("answers", " ".join(["EPERM"] * 7), answer.read())
     os.waitpid(child, 0)
 
 
@@ -334,7 +339,8 @@ def main():
             (f"{BINDINGS} bindings in one dump", bindings),
             ("a device goes while its bindings are dumped", device_goes),
         ]
-        for command, rest in ("DEVICE_GET", ()), ("DEVICE_SET", (mode("on"),)):
+        to = resolve("DESTINATION", bytes([10, 0, 0, 1]))
+        for command, rest in ("DEVICE_GET", ()), ("DEVICE_SET", (mode("on"),)), ("RESOLVE", (to,)):
             what = command.lower().replace("_", "-")
             tests += [
                 (f"{what}: no such name", refused, command, (ifname("none"), *rest),
@@ -350,7 +356,8 @@ def main():
                 (f"{what}: index too short", refused, command,
                  (device("IFINDEX", b"\1\0"), *rest), "EINVAL"),
                 (f"{what}: unknown attribute", refused, command,
-                 (ifname("hub"), *rest, attr(UAPI["__WGVIA_A_DEVICE_MAX"], b"")), "EINVAL"),
+                 (ifname("hub"), *rest, attr(UAPI[f"__WGVIA_A_{command.partition('_')[0]}_MAX"], b"")),
+                 "EINVAL"),
             ]
         tests += [
             ("device-set: nothing to set", refused, "DEVICE_SET", (ifname("hub"),), "EINVAL"),
@@ -362,6 +369,24 @@ def main():
              (ifname("hub"), mode("on"), multicast(2)), "ERANGE"),
             ("device-set: what only get gives", refused, "DEVICE_SET",
              (ifname("hub"), mode("on"), device("STATES", u32(1))), "EINVAL"),
+            ("resolve: no destination", refused, "RESOLVE", (ifname("hub"),), "EINVAL",
+             "give the destination of the packet"),
+            ("resolve: an address of five bytes", refused, "RESOLVE",
+             (ifname("hub"), resolve("DESTINATION", bytes(5))), "EINVAL",
+             "an address has 4 or 16 bytes"),
+            ("resolve: two families", refused, "RESOLVE",
+             (ifname("hub"), to, resolve("SOURCE", bytes(16))), "EINVAL",
+             "source and destination must be of one family"),
+            ("resolve: from a peer, without a source", refused, "RESOLVE",
+             (ifname("hub"), to, resolve("FROM", KEYS[0])), "EINVAL",
+             "give the source of a packet that comes from a peer"),
+            ("resolve: from nobody", refused, "RESOLVE",
+             (ifname("hub"), to, resolve("SOURCE", bytes(4)), resolve("FROM", KEYS[1])), "ENOENT",
+             "the device has no peer with this key"),
+            ("resolve: a key of 31 bytes", refused, "RESOLVE",
+             (ifname("hub"), to, resolve("SOURCE", bytes(4)), resolve("FROM", bytes(31))), "ERANGE"),
+            ("resolve: no such DSCP", refused, "RESOLVE",
+             (ifname("hub"), to, resolve("DSCP", bytes([64]))), "ERANGE"),
             ("binding-get: no such index", refused_dump, 4711, "ENODEV", "no such device"),
             ("binding-get: not WireGuard", refused_dump, socket.if_nametoindex("lo"),
              "EOPNOTSUPP", "not a WireGuard device"),

@@ -82,7 +82,7 @@ static void attr_u16(uint16_t type, uint16_t value)
 }
 
 /* The keys 1 and 2 are of peers that the device has, see fuzz.sh. */
-static void put_key(void)
+static void put_key(uint16_t type)
 {
 	static const uint16_t lengths[] = { 0, 1, 31, 33, 64, 4096 };
 	static unsigned char key[4096];
@@ -91,7 +91,7 @@ static void put_key(void)
 	memset(key, below(12), RTA_WGPEER_LEN);
 	if (one_in(20))
 		len = pick(lengths);
-	attr(RTA_WGPEER | (one_in(40) ? NLA_F_NESTED : 0), key, len);
+	attr(type | (one_in(40) ? NLA_F_NESTED : 0), key, len);
 }
 
 static uint32_t device(void)
@@ -127,7 +127,7 @@ static void put_encap(uint16_t type_attr, uint16_t encap_attr)
 		if (one_in(12))
 			attr_u32(below(8), rnd());
 		else
-			put_key();
+			put_key(RTA_WGPEER);
 	} while (one_in(10));
 	nest_end(start);
 }
@@ -298,8 +298,33 @@ static void put_old_nexthop(void)
 		put_group(one_in(2));
 }
 
-/* Mostly the attributes that the command has: none, the device, mode, filter and multicast.
- * Defaults are for devices to come, of which there are none.
+/* What becomes of a packet, mostly one whose addresses are of one family. */
+static void put_question(void)
+{
+	int family = one_in(2) ? AF_INET : AF_INET6;
+
+	if (!one_in(20))
+		put_address(WGVIA_A_RESOLVE_DESTINATION, family);
+	if (!one_in(3))
+		put_address(WGVIA_A_RESOLVE_SOURCE, one_in(20) ? AF_INET : family);
+	if (one_in(3))
+		put_key(WGVIA_A_RESOLVE_FROM);
+	if (one_in(4))
+		attr_u32(WGVIA_A_RESOLVE_MARK, rnd());
+	if (one_in(4))
+		attr_u8(WGVIA_A_RESOLVE_DSCP, below(one_in(8) ? 256 : 64));
+	if (one_in(4))
+		attr_u16(WGVIA_A_RESOLVE_SPORT, rnd());
+	if (one_in(4))
+		attr_u16(WGVIA_A_RESOLVE_DPORT, rnd());
+	if (one_in(4))
+		attr_u32(WGVIA_A_RESOLVE_OIF, device());
+	if (one_in(4))
+		attr(WGVIA_A_RESOLVE_UNROUTED, NULL, 0);
+}
+
+/* Mostly the attributes that the command has: none, the device, mode, filter and multicast, or a
+ * packet. Defaults are for devices to come, of which there are none.
  */
 static void put_genl(bool dump)
 {
@@ -307,6 +332,8 @@ static void put_genl(bool dump)
 	bool set = false;
 	int i;
 
+	if (one_in(3))
+		genl.cmd = WGVIA_CMD_RESOLVE;
 	if (dump && one_in(2))
 		genl.cmd = WGVIA_CMD_BINDING_GET;
 	else if (!dump && one_in(6))
@@ -327,6 +354,8 @@ static void put_genl(bool dump)
 		attr_u32(WGVIA_A_DEVICE_FILTER, below(one_in(8) ? 6 : 4));
 	if (set && one_in(3))
 		attr_u8(WGVIA_A_DEVICE_MULTICAST, below(one_in(8) ? 4 : 2));
+	if (genl.cmd == WGVIA_CMD_RESOLVE)
+		put_question();
 	for (i = (int)below(8) - 5; i > 0; i--)
 		attr_u32(one_in(2) ? rnd() : below(8), rnd());
 }
@@ -368,7 +397,7 @@ enum kind {
 	NEWROUTE, DELROUTE, GETROUTE, DUMP_ROUTES,
 	NEWNEXTHOP, NEWRESILIENT, DELNEXTHOP, GETNEXTHOP, DUMP_NEXTHOPS, DUMP_BUCKETS,
 	DEVICE_GET, DEVICE_SET, DUMP_DEVICES, DUMP_BINDINGS,
-	DEFAULT_GET, DEFAULT_SET, OTHER,
+	DEFAULT_GET, DEFAULT_SET, RESOLVE, OTHER,
 	KINDS
 };
 
@@ -377,7 +406,7 @@ static const char *const names[KINDS] = {
 	"RTM_NEWNEXTHOP", "RTM_NEWNEXTHOP-resilient", "RTM_DELNEXTHOP", "RTM_GETNEXTHOP",
 	"RTM_GETNEXTHOP-dump", "RTM_GETNEXTHOPBUCKET-dump",
 	"DEVICE_GET", "DEVICE_SET", "DEVICE_GET-dump", "BINDING_GET-dump",
-	"DEFAULT_GET", "DEFAULT_SET", "other",
+	"DEFAULT_GET", "DEFAULT_SET", "RESOLVE", "other",
 };
 
 struct tally {
@@ -437,6 +466,8 @@ static enum kind kind_of(enum protocol protocol)
 			return dump ? OTHER : DEFAULT_GET;
 		case WGVIA_CMD_DEFAULT_SET:
 			return dump ? OTHER : DEFAULT_SET;
+		case WGVIA_CMD_RESOLVE:
+			return dump ? OTHER : RESOLVE;
 		}
 		return OTHER;
 	}

@@ -270,6 +270,16 @@ class Control:
         return self._genl("wgvia", UAPI["WGVIA_CMD_DEVICE_GET"],
                           attr(UAPI["WGVIA_A_DEVICE_IFNAME"], name.encode() + b"\0"))
 
+    def wgvia_resolve(self, name, destination, source=None, key=None):
+        """Ask about a packet; what it answers does not matter."""
+        payload = attr(UAPI["WGVIA_A_RESOLVE_IFNAME"], name.encode() + b"\0")
+        payload += attr(UAPI["WGVIA_A_RESOLVE_DESTINATION"], packed(destination))
+        if source:
+            payload += attr(UAPI["WGVIA_A_RESOLVE_SOURCE"], packed(source))
+        if key:
+            payload += attr(UAPI["WGVIA_A_RESOLVE_FROM"], key)
+        return self._genl("wgvia", UAPI["WGVIA_CMD_RESOLVE"], payload)
+
     def genl_dump(self, name, command, attributes=b""):
         """The messages of a dump; raises OSError."""
         family = self.resolve(name)

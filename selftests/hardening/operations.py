@@ -441,6 +441,10 @@ def operations(lab):
         lambda: do.wgvia_set("hub", mode="ON", filter_="LOOSE"))
     add("wgvia: set multicast", reset(), lambda: do.wgvia_set("hub", multicast=True))
     add("wgvia: get a device", reset(*routes), lambda: do.wgvia_get("hub"))
+    add("wgvia: resolve, sent by a route", reset(*routes),
+        lambda: do.wgvia_resolve("hub", "10.1.0.1"))
+    add("wgvia: resolve, from a peer", reset(*routes),
+        lambda: do.wgvia_resolve("hub", "fd00::fe", "fd01::1", KEY2))
     add("wgvia: dump the devices", reset(*routes), wgvia_dump("WGVIA_CMD_DEVICE_GET"))
     add("wgvia: dump the bindings", reset(*routes), wgvia_dump("WGVIA_CMD_BINDING_GET"))
     add("wgvia: dump the bindings of a device", reset(*routes),

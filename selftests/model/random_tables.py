@@ -9,8 +9,9 @@ filter, and sends packets both ways: from sockets of the hub, from a packet sock
 its WireGuard device, and from the peers. In every third round the device is in a VRF,
 and in every third a VRF has routes through the device, which is outside. The
 namespace that gets each packet and the counters that move have to be those of
-model.py. What peers have sent goes once more with each filter; what one filter
-accepts, a wider one has to accept too. Then some of it changes, and packets go again.
+model.py, and wgvia resolve has to say the same of it. What peers have sent goes once
+more with each filter; what one filter accepts, a wider one has to accept too. Then some
+of it changes, and packets go again.
 All is decided by the seed of the round. Without --seed these are those of the file
 `seeds`, which failed once, and the first ROUNDS numbers: what one run of the tests says,
 the next one says too. To look for what nobody has seen yet, give a --seed of your own.
@@ -31,6 +32,7 @@ from model.lab import (
     BOUND_SOCKET_PORT, DEVICE, PORTS, SOCKET_PORTS, VRF, VRF_SOCKET_PORT, Lab)
 from model.tables import Tables
 from model.model import Flow, send_from_socket
+from model.resolve import Resolver
 
 PEERS = 4
 BATCHES = 3
@@ -61,6 +63,7 @@ class Round:
         self.tables.apply()
         self.connected = []
         self.in_vrf = {"vrf": 10} if self.tables.fib.vrfs else {}
+        self.resolver = Resolver(DEVICE, self.tables.keys)
 
     # --- packets -----------------------------------------------------------
 
@@ -144,7 +147,7 @@ class Round:
         """Send packets, and check what becomes of each; returns the fates and a line on each."""
         fates, moved = self.lab.exchange([shot.sender for shot in shots])
         least, most = collections.Counter(), collections.Counter()
-        flows, lines, wrong = {}, [], []
+        flows, lines, wrong, misjudged = {}, [], [], []
         for shot, fate in zip(shots, fates):
             if fate.startswith("E") and fate != "ENOKEY":
                 fate = "error"
@@ -159,13 +162,44 @@ class Round:
                 wrong.append(lines[-1])
             elif fate != first:
                 wrong.append(f"{lines[-1]}, and {first} earlier")
+            if (answer := self.resolve(shot)) not in self.answers(shot, fate, counters):
+                misjudged.append(f"{lines[-1]}; resolve: {answer}")
         check("packets that have not gone as in the model", [], wrong[:SHOWN])
         check("how many have not", 0, len(wrong))
+        check("packets of which resolve says something else", [], misjudged[:SHOWN])
+        check("how many are", 0, len(misjudged))
         for counter in sorted(moved.keys() | most.keys()):
             if not least[counter] <= moved.get(counter, 0) <= most[counter]:
                 check(f"counter {counter}", f"{least[counter]} to {most[counter]}",
                       moved.get(counter, 0))
         return fates, lines
+
+    def resolve(self, shot):
+        """(verdict, clause or None, peer or None) that wgvia resolve says"""
+        if shot.how in self.lab.peers:
+            verdict, clause, _ = self.resolver.ask(shot.packet, peer=shot.how)
+            return verdict, clause, None
+        return self.resolver.ask(shot.packet, unrouted=shot.how == "hub")
+
+    def answers(self, shot, fate, counters):
+        """What wgvia resolve may say of a packet of this fate"""
+        if fate == "error":
+            # A broadcast address has a route; a socket is refused it.
+            return {("unreachable", None, None)} | {
+                answer for answer in [self.resolve(shot)] if self.is_broadcast(shot.packet)}
+        if fate in self.lab.peers:
+            # In mode off wgvia knows no peers.
+            peer = None if self.device.mode == "off" else fate
+            return {("accept", counter, peer) for counter in counters}
+        if fate in ("ENOKEY", "dropped"):
+            return {("drop", counter, None) for counter in counters}
+        if fate == "hub":
+            return {("accept", counter, None) for counter in counters}
+        return {("elsewhere", None, None)}
+
+    def is_broadcast(self, packet):
+        route = self.device.fib.lookup(packet)
+        return bool(route) and route.kind == "broadcast"
 
     def compare_filters(self, check, shots):
         """Send what peers send with each filter."""
