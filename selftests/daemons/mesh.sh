@@ -109,6 +109,17 @@ mesh()
 	probe_start "$letter" "${args[@]}"
 }
 
+# mesh_pair: five routers in a ring with a chord, as mesh o on one device and as mesh m on a device
+# for each peer
+# shellcheck disable=SC2086 # a word each
+mesh_pair()
+{
+	mesh o one 5
+	mesh m many 5
+	add_links o $RING
+	add_links m $RING
+}
+
 # add_device LETTER N DEVICE [M]: with the addresses of a link to router M, if there is one
 add_device()
 {
@@ -291,6 +302,25 @@ check_direct()
 	check_probed "$1" "$2"
 }
 
+# each COMMAND WORD...: with each mesh of $MESHES
+each() { local l; for l in $MESHES; do "$1" "$l" "${@:2}"; done; }
+
+# Milliseconds that each mesh took, all together
+declare -A SUM=()
+
+# check_each WHAT: what the meshes of $MESHES were asked for came to pass
+# shellcheck disable=SC2031 # indices, not variables
+check_each()
+{
+	local l status=0
+
+	for l in $MESHES; do
+		check_probed "$l" "${FORM[$l]}: $1" || { logs "$l"; status=1; }
+		SUM[$l]=$((${SUM[$l]:-0} + ${TOOK:-0}))
+	done
+	return $status
+}
+
 # note TEXT: a diagnostic that is no fault
 note() { echo "# $*"; }
 
@@ -303,6 +333,16 @@ run_daemon()
 {
 	nsenter --net="/run/netns/$(router "$1" "$2")" "${@:3}" >>"$(dir "$1" "$2")/log" 2>&1 </dev/null &
 	RUNNING[$1$2]+=" $!"
+}
+
+# start_all LETTER DAEMON: start_DAEMON of the test file on each router
+start_all()
+{
+	local n
+
+	for n in ${MEMBERS[$1]}; do
+		"start_$2" "$1" "$n"
+	done
 }
 
 # stop_daemons LETTER N...: at once, as a machine that fails; their routes go too
@@ -344,6 +384,8 @@ babeld()
 		echo "interface $d $BABEL_DEVICE"
 	done >"$file"
 	printf '%s\n' "${@:3}" "redistribute local" "redistribute if lan" "redistribute deny" >>"$file"
+	# Of one that was killed
+	rm -f "$file.pid"
 	run_daemon "$1" "$2" babeld -c "$file" -I "$file.pid" -S "$file.state"
 }
 

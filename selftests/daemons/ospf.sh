@@ -59,16 +59,6 @@ start_frr()
 		 ospf6 router-id 10.0.0.$2" ospfd ospf6d
 }
 
-# start_all LETTER DAEMON
-start_all()
-{
-	local n
-
-	for n in ${MEMBERS[$1]}; do
-		"start_$2" "$1" "$n"
-	done
-}
-
 # ospf LETTER DAEMON
 ospf()
 {

@@ -3,7 +3,7 @@
 
     reach.py NUMBER=NETNS=ADDRESS4=ADDRESS6...
 
-The addresses are of the router's LAN. Several times a second each router sends a datagram to
+The addresses are of the router's LAN. Once a second each router sends a datagram to
 each other one, in both families; these are a round. Commands come by standard input, one a
 line, and each is answered by one line:
 
@@ -26,8 +26,8 @@ import time
 from lib import SLOW, enter_netns
 
 PORT = 4747
-PERIOD = 0.25 * SLOW    # between two rounds
-PATIENCE = 8            # rounds that one may take to arrive
+PERIOD = SLOW           # between two rounds, in seconds: they are to leave a busy machine time
+PATIENCE = 4            # rounds that one may take to arrive
 IN_A_ROW = 3
 FIRST_TTL = 64
 IP_RECVTTL = 12         # not in every version of the socket module
