@@ -166,16 +166,116 @@ vrf()
 		"From 2001:db8:1::1 icmp_seq=1 Destination unreachable: No route"
 }
 
-vrf_cleanup()
+objects()
 {
-	local dev
+	local i order
+
+	recipe objects
+	# Those that were removed and added again come last.
+	mapfile -t order < <(in_hub wg show wg0 peers | names | tr -d K)
+	for i in 1 2 3; do
+		check_send "p${order[i - 1]}" hub "10.$i.0.1"
+		check_may_send "${order[i - 1]}" "10.$i.0.1" 10.0.0.254
+	done
+}
+
+exits()
+{
+	local i
+
+	add_lan 1 red
+	add_lan 2 green
+	for i in 1 2; do
+		# To bind to, which a route does not allow
+		check in_peer "$i" ip address add 198.51.100.1/32 dev lo
+		check ip_hub address add "192.168.$i.1/24" dev "lan$i"
+		check ip_hub link set "lan$i" up
+	done
+	recipe exits
+	check_ping_from red 192.168.1.2 198.51.100.1 p1
+	check_ping_from green 192.168.2.2 198.51.100.1 p2
+	check_forge hub p1 wg0 198.51.100.1 10.0.0.254
+	check_forge hub p2 wg0 198.51.100.1 10.0.0.254
+	check_forge dropped p3 wg0 198.51.100.1 10.0.0.254
+	check_may_send 3 10.1.0.1 10.0.0.254
+}
+
+asymmetric()
+{
+	local i
+
+	check ip_hub route add 10.1.0.0/16 via 10.0.0.1 dev wg0
+	check_may_send 1 10.1.0.1 10.0.0.254
+	check ip_hub route del 10.1.0.0/16
+	recipe asymmetric
+	check_send p1 hub 10.1.0.1
+	for i in 1 2 3; do
+		check_forge hub "p$i" wg0 10.1.0.1 10.0.0.254
+	done
+	check_may_send 3 10.0.0.3 10.0.0.254
+	check_forge dropped p2 wg0 198.51.100.1 10.0.0.254
+}
+
+by_source()
+{
+	local i
+
+	add_lan 1 red
+	add_lan 2 green
+	recipe by-source
+	check in_hub sysctl -qw net.ipv6.conf.all.forwarding=1
+	for i in 1 2; do
+		check ip_hub address add "2001:db8:$i::1/64" dev "lan$i"
+		check ip_hub link set "lan$i" up
+		check in_peer "$i" ip address add 2001:db8:ffff::1/128 dev lo
+	done
+	check_ping_from red 2001:db8:1::2 2001:db8:ffff::1 p1
+	check_ping_from green 2001:db8:2::2 2001:db8:ffff::1 p2
+	check_forge hub,red p1 wg0 2001:db8:ffff::1 2001:db8:1::2
+	check_forge dropped p2 wg0 2001:db8:ffff::1 2001:db8:1::2
+	check_forge hub,green p2 wg0 2001:db8:ffff::1 2001:db8:2::2
+	check_forge dropped p1 wg0 2001:db8:ffff::1 2001:db8:2::2
+}
+
+mdns()
+{
+	local group i
+
+	recipe mdns
+	for group in 224.0.0.251 ff02::fb; do
+		packets copy hub "$group" connect=no dev=wg0
+		for i in 1 2 3; do
+			check_send "p$i" hub "10.0.0.$i"
+		done
+		packets copied
+		check_eq "who gets a datagram to $group" "p1=1 p2=1 p3=1" "$REPLY"
+	done
+}
+
+quick()
+{
+	recipe wg-quick
+	check_eq "mode" on "$(in_hub wgvia show -j wg1 | jq -r '.[0].mode')"
+	check_eq "routes" "10.1.0.0/16 via-wgpeer K1 dev wg1 scope link" "$(routes 4)"
+	in_hub wg-quick down "$TMP/$hub/wg1.conf" >/dev/null 2>&1 || fail "wg-quick down fails"
+	check_eq "routes when it is down" "" "$(routes 4)"
+}
+
+cleanup_recipes()
+{
+	local dev i
 
 	in_hub sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
 	# Which is what ip rule add makes, when nothing is said
 	ip_hub rule flush proto unspec
 	ip_hub -6 rule flush proto unspec
-	in_peer 1 ip address del fd01::1/128 dev lo 2>/dev/null
-	in_peer 2 ip address del fd01::1/128 dev lo 2>/dev/null
+	in_hub nft flush ruleset
+	for i in 1 2; do
+		printf 'address del %s dev lo\n' fd01::1/128 198.51.100.1/32 2001:db8:ffff::1/128 |
+			in_peer "$i" ip -force -batch - 2>/dev/null
+	done
+	ip_hub link del wg1 2>/dev/null
+	in_hub wgvia set wg0 filter device multicast off
 	for dev in lan1 lan2 red green; do
 		ip_hub link del "$dev" 2>/dev/null
 	done
@@ -192,7 +292,7 @@ via_inet6()
 
 test_reset()
 {
-	vrf_cleanup
+	cleanup_recipes
 	# Before the routes: ip cannot flush those that use an object.
 	ip_hub nexthop flush >/dev/null
 	reset_hub
@@ -210,6 +310,12 @@ test_add "ECMP over two peers" ecmp
 test_add "a thousand prefixes moved by one nexthop object" thousand
 test_add "VRFs that reach their sites through one device" vrf
 test_add "IPv4 over IPv6 next hops" via_inet6
-test_add "every block of the page is tested" all_blocks_tested lib/recipes.sh recipes.sh daemons/{keys,networkd,ospf}.sh
+test_add "many peers with one nexthop object each" objects
+test_add "two exits with masquerade" exits
+test_add "answers that come by another peer" asymmetric
+test_add "IPv6 by source: two uplinks" by_source
+test_add "mDNS" mdns
+test_add "wg-quick" quick
+test_add "every block of the page is tested" all_blocks_tested lib/recipes.sh recipes.sh daemons/{bgp,keys,networkd,ospf}.sh
 
 tests_run
