@@ -46,6 +46,7 @@ use crate::{
         wireguard::{
             AllowedIp,
             Device,
+            DeviceSlot,
             Peer,
             PeerHook,
             PeerRef,
@@ -129,6 +130,10 @@ impl PeerHook for Via {
 
     fn peer_removed(&self, key: &PublicKey) {
         self.remove_peer(key);
+    }
+
+    fn device_slot(&self) -> &DeviceSlot {
+        Via::device_slot(self)
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
         },
     },
     policy::{
-        defaults, devices,
+        defaults, devices, events, messages,
         resolve::{
             Answer,
             Question, //
@@ -38,8 +38,7 @@ use crate::{
         settings::{
             Change,
             Filter,
-            Mode,
-            Settings, //
+            Mode, //
         },
         via::Via,
     },
@@ -100,13 +99,6 @@ fn wireguard_device<'r>(dev: Option<&'r NetDevice>, request: &Request<'_>) -> Re
     })
 }
 
-/// Write settings.
-fn put_settings(message: &mut Message<'_>, settings: Settings) -> Result {
-    message.put_u32(abi::WGVIA_A_DEVICE_MODE, settings.mode as u32)?;
-    message.put_u32(abi::WGVIA_A_DEVICE_FILTER, settings.filter as u32)?;
-    message.put_u8(abi::WGVIA_A_DEVICE_MULTICAST, settings.multicast.into())
-}
-
 /// Return the change of settings that a request asks for; fails with `EINVAL` if it asks for none.
 fn change(request: &Request<'_>) -> Result<Change> {
     let mode = request.u32(abi::WGVIA_A_DEVICE_MODE);
@@ -135,39 +127,12 @@ fn via(request: &Request<'_>, wg: Device<'_>) -> Result<Arc<Via>> {
     })
 }
 
-/// Write what there is to tell of a device.
-fn put_device(message: &mut Message<'_>, dev: &NetDevice, rtnl: &Rtnl) -> Result {
-    let via = devices::find(dev);
-    message.put_u32(abi::WGVIA_A_DEVICE_IFINDEX, dev.ifindex())?;
-    message.put_string(abi::WGVIA_A_DEVICE_IFNAME, dev.name(rtnl))?;
-    let settings = via
-        .as_ref()
-        .map_or(Settings::DETACHED, |via| via.settings());
-    put_settings(message, settings)?;
-    let states = via.as_ref().map_or(0, |via| via.states());
-    message.put_u32(abi::WGVIA_A_DEVICE_STATES, states as u32)?;
-    message.nest(abi::WGVIA_A_DEVICE_COUNTERS, |nest| {
-        match &via {
-            Some(via) => {
-                for (attr, value) in via.counters().iter() {
-                    nest.put_uint(attr, value)?;
-                }
-            }
-            None => {
-                for attr in 1..=abi::WGVIA_A_COUNTERS_MAX {
-                    nest.put_uint(attr, 0)?;
-                }
-            }
-        }
-        Ok(())
-    })
-}
-
 /// device-get.
 fn device_get(request: &Request<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let dev = named_device(request, &rtnl)?;
-    request.reply(|message| put_device(message, dev.netdev(), &rtnl))
+    let via = devices::find(dev.netdev());
+    request.reply(|message| messages::put_device(message, dev.netdev(), via.as_deref(), &rtnl))
 }
 
 /// device-get as a dump: every WireGuard device of the network namespace.
@@ -176,7 +141,8 @@ fn device_dump(dump: &mut Dump<'_>) -> Result {
     let net = dump.net(&rtnl);
     while let Some(dev) = net.device_from_index(dump.cursor().ifindex, &rtnl) {
         if Device::new(dev).is_some() {
-            dump.message(|message| put_device(message, dev, &rtnl))?;
+            let via = devices::find(dev);
+            dump.message(|message| messages::put_device(message, dev, via.as_deref(), &rtnl))?;
         }
         dump.cursor().ifindex = dev.ifindex() + 1;
     }
@@ -189,7 +155,11 @@ fn device_set(request: &Request<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let wg = named_device(request, &rtnl)?;
     let via = via(request, wg)?;
-    via.set(change, wg, &rtnl).map_err(|err| match err {
+    let set = via.set(change, wg, &rtnl);
+    if set.is_ok() {
+        events::device_changed(wg.netdev(), &via, &rtnl);
+    }
+    set.map_err(|err| match err {
         EBUSY => {
             request
                 .extack()
@@ -210,7 +180,7 @@ fn device_set(request: &Request<'_>) -> Result {
 fn default_get(request: &Request<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
     let settings = defaults::get(request.net(), &rtnl);
-    request.reply(|message| put_settings(message, settings))
+    request.reply(|message| messages::put_settings(message, settings))
 }
 
 /// default-set.
@@ -228,12 +198,7 @@ fn dump_bindings(dump: &mut Dump<'_>, wg: Device<'_>) -> Result {
     let mut after = cursor.has_key.then_some(PublicKey::new(cursor.key));
     while let Some((binding, states)) = via.binding_after(after.as_ref()) {
         let key = *binding.key();
-        dump.message(|message| {
-            message.put_u32(abi::WGVIA_A_BINDING_IFINDEX, wg.netdev().ifindex())?;
-            message.put_bytes(abi::WGVIA_A_BINDING_KEY, key.as_bytes())?;
-            message.put_u32(abi::WGVIA_A_BINDING_STATES, states as u32)?;
-            message.put_u8(abi::WGVIA_A_BINDING_PRESENT, binding.is_present().into())
-        })?;
+        dump.message(|message| messages::put_binding(message, wg.netdev(), &binding, states))?;
         let cursor = dump.cursor();
         cursor.has_key = true;
         cursor.key = *key.as_bytes();

@@ -22,13 +22,19 @@ mod policy;
 use net::{
     genetlink,
     lwtunnel,
+    notification::Notifications,
     notifier::DeviceNotifier,
     per_net::PerNet,
+    wireguard::Listener,
     workqueue::WorkQueue, //
 };
 use policy::{
     devices::Devices,
-    encap::WgPeer, //
+    encap::WgPeer,
+    events::{
+        self,
+        Events, //
+    },
 };
 
 module! {
@@ -46,8 +52,12 @@ module! {
 struct Wgvia {
     /// Routes may name peers.
     encap: lwtunnel::Registration<WgPeer>,
+    /// User space may be told.
+    notifications: Notifications<netlink_ext::Family>,
     /// User space may ask and set.
     family: genetlink::Registration<netlink_ext::Family>,
+    /// WireGuard tells of events, if the kernel has that.
+    events: Option<Listener<Events>>,
     /// Each WireGuard device gets its hook, and loses it when it goes.
     #[pin]
     notifier: DeviceNotifier<Devices>,
@@ -67,7 +77,9 @@ impl kernel::InPlaceModule for Wgvia {
             defaults <- PerNet::register(),
             devices: Devices::new()?,
             notifier <- DeviceNotifier::register(),
-            family: genetlink::Registration::new()?,
+            events: events::listen()?,
+            family: genetlink::Registration::new(events::groups(events))?,
+            notifications: Notifications::new(family)?,
             encap: lwtunnel::Registration::new()?,
         })
     }

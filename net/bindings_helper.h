@@ -398,6 +398,10 @@ static inline void wgvia_packet_path_end(void)
 {
 	rcu_read_unlock();
 	local_bh_enable();
+}
+
+static inline void wgvia_cond_resched(void)
+{
 	cond_resched();
 }
 
@@ -541,6 +545,11 @@ static inline unsigned int wgvia_device_generation(const struct net *net)
 	return net->dev_base_seq;
 }
 
+static inline size_t wgvia_skb_tailroom(const struct sk_buff *skb)
+{
+	return skb_tailroom(skb);
+}
+
 static inline struct sk_buff *wgvia_genlmsg_new(void)
 {
 	return genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
@@ -552,6 +561,83 @@ static inline void *wgvia_genlmsg_put_reply(struct sk_buff *skb,
 					    u8 cmd)
 {
 	return genlmsg_put_reply(skb, info, family, 0, cmd);
+}
+
+/* The notifications of a network namespace: how many there were of each group, and
+ * the lock under which they are numbered, written and sent, so that a listener gets
+ * them in order.
+ */
+struct notifications {
+	spinlock_t lock;
+	u32 seq[WGVIA_NLGRP_ENDPOINTS + 1];
+};
+
+static unsigned int notifications_id;
+
+static int __net_init notifications_init(struct net *net)
+{
+	struct notifications *all = net_generic(net, notifications_id);
+
+	spin_lock_init(&all->lock);
+	return 0;
+}
+
+static struct pernet_operations notifications_ops = {
+	.init = notifications_init,
+	.id = &notifications_id,
+	.size = sizeof(struct notifications),
+};
+
+static inline int wgvia_notifications_register(void)
+{
+	return register_pernet_subsys(&notifications_ops);
+}
+
+static inline void wgvia_notifications_unregister(void)
+{
+	unregister_pernet_subsys(&notifications_ops);
+}
+
+static inline bool wgvia_notification_wanted(const struct genl_family *family,
+					     struct net *net, u32 group)
+{
+	return genl_has_listeners(family, net, group);
+}
+
+/* Returns the number of the notification, with the lock held */
+static inline u32 wgvia_notification_begin(struct net *net, u32 group)
+{
+	struct notifications *all = net_generic(net, notifications_id);
+
+	spin_lock_bh(&all->lock);
+	return ++all->seq[group];
+}
+
+static inline void wgvia_notification_end(struct net *net)
+{
+	struct notifications *all = net_generic(net, notifications_id);
+
+	spin_unlock_bh(&all->lock);
+}
+
+static inline struct sk_buff *wgvia_notification_new(void)
+{
+	return genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_ATOMIC);
+}
+
+static inline void wgvia_notification_send(const struct genl_family *family,
+					   struct net *net, struct sk_buff *skb,
+					   u32 group)
+{
+	/* A listener whose buffer is full gets to know from its socket. */
+	genlmsg_multicast_netns(family, net, skb, 0, group, GFP_ATOMIC);
+}
+
+/* As for a listener whose buffer is full */
+static inline void wgvia_notification_lost(const struct genl_family *family,
+					   struct net *net, u32 group)
+{
+	genl_set_err(family, net, 0, group, -ENOBUFS);
 }
 
 /* Copies: nothing keeps this module loaded until a request that failed, or one

@@ -422,8 +422,12 @@ pub(crate) use genl_family;
 pub(crate) struct Registration<F: Family>(PhantomData<F>);
 
 impl<F: Family> Registration<F> {
-    /// Register the family. Process context. Fails with `EEXIST` or `ENOMEM`.
-    pub(crate) fn new() -> Result<Self> {
+    /// Register the family, with the first so many of its multicast groups. Process context, when the
+    /// module is loaded. Fails with `EEXIST` or `ENOMEM`.
+    pub(crate) fn new(groups: u8) -> Result<Self> {
+        // SAFETY: The family is static, and nobody else has it before it is registered. What is
+        // read-only after the module was initialised is not so yet.
+        unsafe { (*F::raw()).n_mcgrps = groups.min((*F::raw()).n_mcgrps) };
         // SAFETY: The family is static, and its owner is this module, by the contract of the trait.
         to_result(unsafe { bindings::genl_register_family(F::raw()) })?;
         // INVARIANT: Just registered.

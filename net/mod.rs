@@ -21,6 +21,7 @@ pub(crate) mod lwtunnel;
 pub(crate) mod netdev;
 pub(crate) mod netlink;
 pub(crate) mod nexthop;
+pub(crate) mod notification;
 pub(crate) mod notifier;
 pub(crate) mod packet;
 pub(crate) mod per_net;

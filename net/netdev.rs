@@ -6,6 +6,7 @@
 
 use super::{
     bindings,
+    packet::PacketPath,
     rtnl::Rtnl, //
 };
 use core::{
@@ -125,6 +126,13 @@ impl NetDevice {
         // SAFETY: Valid by the type invariants. The index changes only while no packet moves and
         // under RTNL, so a racy read is one of the two.
         (unsafe { core::ptr::read_volatile(&raw const (*self.as_raw()).ifindex) }) as u32
+    }
+
+    /// Return the network namespace that it is in now.
+    pub(crate) fn net_now<'p>(&self, _: &'p PacketPath) -> Net<'p> {
+        // SAFETY: Valid by the type invariants. A namespace is freed after a grace period that starts
+        // when no device is in it, and the packet path is under RCU.
+        unsafe { Net::from_raw(bindings::dev_net_rcu(self.as_raw())) }
     }
 
     /// Tell whether it is up.

@@ -55,6 +55,12 @@ impl Message<'_> {
         }
     }
 
+    /// Return how many bytes it still has room for.
+    pub(crate) fn room(&self) -> usize {
+        // SAFETY: Valid by the type invariants.
+        unsafe { bindings::wgvia_skb_tailroom(self.skb) }
+    }
+
     /// Add bytes. This and the following fail with `EMSGSIZE` if the message is full.
     pub(crate) fn put_bytes(&mut self, attr: u32, value: &[u8]) -> Result {
         // The length in an attribute's header counts the header.
@@ -67,6 +73,11 @@ impl Message<'_> {
     /// Add a number of 8 bits.
     pub(crate) fn put_u8(&mut self, attr: u32, value: u8) -> Result {
         self.put_bytes(attr, &[value])
+    }
+
+    /// Add a number of 16 bits, in host byte order.
+    pub(crate) fn put_u16(&mut self, attr: u32, value: u16) -> Result {
+        self.put_bytes(attr, &value.to_ne_bytes())
     }
 
     /// Add a number of 32 bits, in host byte order.

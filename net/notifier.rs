@@ -26,6 +26,10 @@ pub(crate) trait DeviceEvents {
     /// Take note that `dev`, of any network namespace, is being unregistered: its last packet is yet
     /// to come, its memory stays until this returns. Not called when it moves to another namespace.
     fn unregistered(dev: &NetDevice, rtnl: &Rtnl);
+
+    /// Take note that `dev` leaves its network namespace for another; that it is registered there
+    /// follows. Also called for each device when the notifier is unregistered.
+    fn leaves(dev: &NetDevice, rtnl: &Rtnl);
 }
 
 /// A notifier that calls a [`DeviceEvents`] until it is dropped.
@@ -96,7 +100,9 @@ impl<T: DeviceEvents> DeviceNotifier<T> {
         } else {
             // The event also comes when a device leaves a namespace, and for every device there is
             // when the notifier is unregistered.
-            if !dev.is_registered() {
+            if dev.is_registered() {
+                T::leaves(dev, &rtnl);
+            } else {
                 T::unregistered(dev, &rtnl);
             }
             Ok(())

@@ -46,6 +46,14 @@ enum Protocol {
 /// Call `f` as on the packet path, in process context. Then let others run, who have waited for the
 /// CPU.
 pub(crate) fn with_packet_path<R>(f: impl FnOnce(&PacketPath) -> R) -> R {
+    let result = on_packet_path(f);
+    // SAFETY: The caller is in process context.
+    unsafe { bindings::wgvia_cond_resched() };
+    result
+}
+
+/// Call `f` as on the packet path, in any context with interrupts on.
+pub(crate) fn on_packet_path<R>(f: impl FnOnce(&PacketPath) -> R) -> R {
     // SAFETY: Ended below; nothing in between can return past that or unwind.
     unsafe { bindings::wgvia_packet_path_begin() };
     // SAFETY: BH is disabled, and an RCU read-side critical section goes on, until after `path` is

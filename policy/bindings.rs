@@ -24,6 +24,7 @@ use crate::{
             Binding,
             Counted, //
         },
+        events,
         via::Via, //
     },
 };
@@ -187,6 +188,8 @@ impl Via {
         table.tree.insert(node);
         table.states += 1;
         self.per_packet.has_bindings.store(true, Relaxed);
+        drop(table);
+        events::binding_changed(&binding);
         Ok(Counted::new(binding))
     }
 
@@ -209,9 +212,18 @@ impl Via {
             via.per_packet.has_bindings.store(false, Relaxed);
         }
         drop(table);
+        if gone.is_some() {
+            events::binding_changed(&binding);
+        }
         drop(gone);
         drop(binding);
         drop(rcu);
+    }
+
+    /// Return how many states lead to a binding.
+    pub(super) fn states_of(&self, key: &PublicKey) -> usize {
+        let table = self.bindings.table.lock();
+        table.tree.get(key).map_or(0, |entry| entry.states)
     }
 
     fn binding(&self, key: &PublicKey) -> Option<Arc<Binding>> {
@@ -224,6 +236,7 @@ impl Via {
         let gate = self.bindings.gate.lock();
         if let (Gate::Open, Some(binding)) = (*gate, self.binding(key)) {
             binding.peer.set(Some(peer));
+            events::binding_changed(&binding);
         }
     }
 
@@ -232,6 +245,7 @@ impl Via {
         let _gate = self.bindings.gate.lock();
         if let Some(binding) = self.binding(key) {
             binding.peer.set(None);
+            events::binding_changed(&binding);
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     },
     policy::{
         defaults,
+        events,
         settings::Change,
         via::Via, //
     },
@@ -79,6 +80,7 @@ impl DeviceEvents for Devices {
         if let Some(via) = find(dev) {
             // It has come from another network namespace, which had other rules.
             via.tables().forget(rtnl);
+            events::device_changed(dev, &via, rtnl);
             return Ok(());
         }
         let via = Via::new()?;
@@ -95,6 +97,7 @@ impl DeviceEvents for Devices {
         if let Some(mut devices) = DEVICES.lock() {
             devices.get_or_insert_with(RBTree::new).insert(node);
         }
+        events::device_changed(dev, &via, rtnl);
         Ok(())
     }
 
@@ -104,6 +107,13 @@ impl DeviceEvents for Devices {
             .and_then(|mut devices| (*devices).as_mut()?.remove(&dev.id()));
         if let Some(via) = via {
             via.shut_down(rtnl);
+            events::device_deleted(dev, rtnl);
+        }
+    }
+
+    fn leaves(dev: &NetDevice, rtnl: &Rtnl) {
+        if Device::new(dev).is_some() {
+            events::device_deleted(dev, rtnl);
         }
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod counters;
 pub(crate) mod defaults;
 pub(crate) mod devices;
 pub(crate) mod encap;
+pub(crate) mod events;
+pub(crate) mod messages;
 pub(crate) mod multicast;
 pub(crate) mod peers;
 pub(crate) mod resolve;

@@ -15,6 +15,7 @@ use crate::{
         wireguard::{
             Attachment,
             Device,
+            DeviceSlot,
             Peer,
             PublicKey, //
         },
@@ -72,6 +73,8 @@ pub(crate) struct Via {
     /// The hook, unless the mode is off.
     #[pin]
     attachment: Mutex<Option<Attachment<Via>>>,
+    /// The device, while the hook is attached.
+    device: DeviceSlot,
     #[pin]
     pub(super) bindings: Bindings,
     #[pin]
@@ -119,6 +122,7 @@ impl Via {
                     tables: TableCache::new(),
                 },
                 attachment <- new_mutex!(None, "wgvia::Via::attachment"),
+                device: DeviceSlot::new(),
                 bindings <- Bindings::new(),
                 peers <- Peers::new(),
                 multicast <- Multicast::new(),
@@ -127,6 +131,11 @@ impl Via {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Return the place where the device is while the hook is attached.
+    pub(crate) fn device_slot(&self) -> &DeviceSlot {
+        &self.device
     }
 
     /// Return the settings.

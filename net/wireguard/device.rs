@@ -8,12 +8,14 @@ use super::{
     PublicKey, //
 };
 use crate::net::{
-    addr, bindings,
+    addr,
+    bindings,
     netdev::NetDevice,
     packet::{
         Packet,
         PacketPath, //
     },
+    rtnl::Rtnl, //
 };
 use core::net::IpAddr;
 use kernel::prelude::*;
@@ -25,6 +27,16 @@ use kernel::prelude::*;
 /// The device is a WireGuard device.
 #[derive(Clone, Copy)]
 pub(crate) struct Device<'a>(&'a NetDevice);
+
+/// The settings that a device has by WireGuard's own family.
+pub(crate) struct Settings {
+    /// The UDP port; 0 if it was not set and the device has not been up.
+    pub(crate) listen_port: u16,
+    /// The firewall mark of what is sent; 0 for none.
+    pub(crate) fwmark: u32,
+    /// The public key, if there is a private one.
+    pub(crate) public_key: Option<PublicKey>,
+}
 
 /// An entry of AllowedIPs.
 pub(crate) struct AllowedIp<'p> {
@@ -56,6 +68,18 @@ impl<'a> Device<'a> {
     /// Return the network device.
     pub(crate) fn netdev(self) -> &'a NetDevice {
         self.0
+    }
+
+    /// Return its settings.
+    pub(crate) fn settings(self, _: &Rtnl) -> Settings {
+        let mut raw = bindings::wg_device_settings::default();
+        // SAFETY: A WireGuard device by the type invariants, and RTNL is held.
+        unsafe { bindings::wg_event_device_settings(self.0.as_raw(), &mut raw) };
+        Settings {
+            listen_port: raw.listen_port,
+            fwmark: raw.fwmark,
+            public_key: raw.has_key.then(|| PublicKey::new(raw.public_key)),
+        }
     }
 
     /// Send a copy of a packet to a peer, whatever else would choose one. Tell whether there was

@@ -22,12 +22,20 @@ use crate::net::{
 };
 use core::{
     mem::ManuallyDrop,
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
 use kernel::{
     error::to_result,
     prelude::*,
     sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
         Arc,
         ArcBorrow, //
     },
@@ -74,6 +82,33 @@ pub(crate) trait PeerHook: Send + Sync + 'static {
     /// Give all references to a peer back: it is going, and [`Device::peer_by_key`] does not find it
     /// any more. Process context, under WireGuard's update lock of the device.
     fn peer_removed(&self, key: &PublicKey);
+
+    /// Return the place where the device is while the hook is attached.
+    fn device_slot(&self) -> &DeviceSlot;
+}
+
+/// The device that a hook is attached to, for those who have the hook's target alone.
+///
+/// # Invariants
+///
+/// The pointer is null or that of a WireGuard device, to which an [`Attachment`] has a reference until
+/// a grace period has passed that begins when the pointer is null again.
+pub(crate) struct DeviceSlot(Atomic<*mut bindings::net_device>);
+
+impl DeviceSlot {
+    /// Make an empty slot.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: It is null.
+        Self(Atomic::new(ptr::null_mut()))
+    }
+
+    /// Return the device; [`None`] while no hook is attached.
+    pub(crate) fn load<'p>(&self, _: &'p PacketPath) -> Option<Device<'p>> {
+        let dev = NonNull::new(self.0.load(Acquire))?;
+        // SAFETY: By the type invariants it is a WireGuard device that is valid for as long as the
+        // packet path, which is under RCU, goes on.
+        Some(unsafe { Device::from_netdev(NetDevice::from_raw(dev.as_ptr())) })
+    }
 }
 
 /// `enum wg_hook_verdict`, as the operations of a hook return it.
@@ -278,10 +313,18 @@ impl<T: PeerHook> Attachment<T> {
             NonNull::new_unchecked(hook)
         };
         // INVARIANT: Just attached.
-        Ok(Self {
+        let this = Self {
             hook,
             dev: ManuallyDrop::new(dev.get()),
-        })
+        };
+        // INVARIANT: `this` has a reference to the device, and see `detach`.
+        this.slot().0.store(this.dev.as_raw(), Release);
+        Ok(this)
+    }
+
+    fn slot(&self) -> &DeviceSlot {
+        // SAFETY: Valid by the type invariants.
+        unsafe { self.hook.as_ref() }.target.device_slot()
     }
 
     /// Return the device.
@@ -294,6 +337,8 @@ impl<T: PeerHook> Attachment<T> {
     /// this returns.
     pub(crate) fn detach(self, _: &Rtnl) {
         let mut this = ManuallyDrop::new(self);
+        // INVARIANT: Detaching the hook waits for a grace period before it returns.
+        this.slot().0.store(ptr::null_mut(), Release);
         // SAFETY: Attached by the type invariants, and RTNL is held.
         unsafe { bindings::wg_hook_detach(this.dev.as_raw()) };
         // SAFETY: `this` is not used any more, nor is the hook, which came from a `KBox`, by

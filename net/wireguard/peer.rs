@@ -13,6 +13,7 @@ use core::{
         self,
         NonNull, //
     },
+    slice, //
 };
 use kernel::sync::atomic::{
     Acquire,
@@ -115,6 +116,20 @@ impl PeerRef<'_> {
         self.state() & bindings::wg_hook_peer_state_WG_HOOK_PEER_ENDPOINT != 0
     }
 
+    /// Return its endpoint.
+    pub(crate) fn endpoint(self) -> Option<Endpoint> {
+        let mut addr = bindings::sockaddr_inet::default();
+        // SAFETY: By the type invariants the memory is valid.
+        unsafe { bindings::wg_event_peer_endpoint(self.0.as_ptr(), &mut addr) };
+        // INVARIANT: That of the family.
+        let len = match u32::from(addr.sa_family) {
+            bindings::AF_INET => size_of::<bindings::sockaddr_in>(),
+            bindings::AF_INET6 => size_of::<bindings::sockaddr_in6>(),
+            _ => return None,
+        };
+        Some(Endpoint { addr, len })
+    }
+
     fn state(self) -> u32 {
         // SAFETY: By the type invariants the memory is valid and the caller is on the packet path.
         unsafe { bindings::wg_hook_peer_state(self.0.as_ptr()) }
@@ -125,6 +140,24 @@ impl PeerRef<'_> {
         // SAFETY: By the type invariants the memory is valid and the caller is on the packet path,
         // which has BH disabled; the reference comes with the result.
         unsafe { Peer::from_raw(bindings::wg_hook_peer_get(self.0.as_ptr())) }
+    }
+}
+
+/// The address and port of a peer.
+///
+/// # Invariants
+///
+/// The first `len` bytes of `addr` are a `struct sockaddr_in` or `struct sockaddr_in6`.
+pub(crate) struct Endpoint {
+    addr: bindings::sockaddr_inet,
+    len: usize,
+}
+
+impl Endpoint {
+    /// Return the `struct sockaddr_in` or `struct sockaddr_in6`, as WireGuard's own family has it.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        // SAFETY: By the type invariants; neither struct is longer or has padding.
+        unsafe { slice::from_raw_parts((&raw const self.addr).cast(), self.len) }
     }
 }
 

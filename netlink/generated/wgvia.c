@@ -102,6 +102,12 @@ static const struct genl_split_ops wgvia_nl_ops[] = {
 	},
 };
 
+static const struct genl_multicast_group wgvia_nl_mcgrps[] = {
+	[WGVIA_NLGRP_CONFIG] = { "config", GENL_MCAST_CAP_NET_ADMIN },
+	[WGVIA_NLGRP_SESSIONS] = { "sessions", GENL_MCAST_CAP_NET_ADMIN },
+	[WGVIA_NLGRP_ENDPOINTS] = { "endpoints", GENL_MCAST_CAP_NET_ADMIN },
+};
+
 struct genl_family wgvia_nl_family __ro_after_init = {
 	.name		= WGVIA_FAMILY_NAME,
 	.version	= WGVIA_FAMILY_VERSION,
@@ -110,4 +116,6 @@ struct genl_family wgvia_nl_family __ro_after_init = {
 	.module		= THIS_MODULE,
 	.split_ops	= wgvia_nl_ops,
 	.n_split_ops	= ARRAY_SIZE(wgvia_nl_ops),
+	.mcgrps		= wgvia_nl_mcgrps,
+	.n_mcgrps	= ARRAY_SIZE(wgvia_nl_mcgrps),
 };

@@ -22,6 +22,12 @@ int wgvia_nl_default_get_doit(struct sk_buff *skb, struct genl_info *info);
 int wgvia_nl_default_set_doit(struct sk_buff *skb, struct genl_info *info);
 int wgvia_nl_resolve_doit(struct sk_buff *skb, struct genl_info *info);
 
+enum {
+	WGVIA_NLGRP_CONFIG,
+	WGVIA_NLGRP_SESSIONS,
+	WGVIA_NLGRP_ENDPOINTS,
+};
+
 extern struct genl_family wgvia_nl_family;
 
 #endif /* _LINUX_WGVIA_GEN_H */
