@@ -108,6 +108,34 @@ held_by_another()
 	check_added "$before" "$(address 0)/64" "K1 $(address 1)/128" "K2 $(address 2)/128"
 }
 
+# has_address N: does peer N, or the hub with 0, have its own?
+has_address()
+{
+	case $1 in
+	0) ip_hub -br -6 address show dev hub ;;
+	*) in_hub wg show hub allowed-ips | grep -F "${KEY[$1]}" ;;
+	esac | grep -qF "$(address "$1")/"
+}
+
+follow()
+{
+	local pid peer
+
+	remove_peer 2
+	in_hub wgvia linklocal --follow hub &
+	pid=$!
+	for peer in 0 1; do
+		busywait has_address "$peer" || fail "no address of $peer at the start"
+	done
+	add_peer 2
+	busywait has_address 2 || fail "no address of a peer that was added"
+	check in_hub wg set hub peer "${KEY[1]}" allowed-ips "$(allowed_ips 1)"
+	busywait has_address 1 || fail "no address of a peer that lost it"
+	check ip_hub link del hub
+	check wait "$pid"
+	add_hub_device
+}
+
 # More than one request holds
 many()
 {
@@ -157,6 +185,7 @@ test_add "additions, and nothing else" adds
 test_add "packets between these addresses" traffic
 test_add "two keys with one address" same_address
 test_add "an address in the AllowedIPs of another peer" held_by_another
+test_add "a device that is followed" follow
 test_add "hundreds of peers" many
 test_add "errors change nothing" refused
 

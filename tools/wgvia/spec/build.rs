@@ -58,6 +58,9 @@ fn translate(spec: &Yaml) -> String {
     known(&spec["operations"]);
     let operations = numbered(&spec["operations"], "list", 1);
     constants(&mut out, "command", "u8", &operations);
+    let groups = list(&spec["mcast-groups"], "list").iter();
+    let groups: Vec<_> = groups.map(|group| string(group, "name")).collect();
+    writeln!(out, "pub const GROUPS: &[&str] = &{groups:?};").unwrap();
     out
 }
 
@@ -93,6 +96,7 @@ fn table(out: &mut String, of: &Yaml, entries: &[(i64, &Yaml)]) {
 }
 
 fn constants(out: &mut String, module: &str, ty: &str, entries: &[(i64, &Yaml)]) {
+    let module = module.replace('-', "_");
     writeln!(out, "pub mod {module} {{").unwrap();
     for (number, entry) in entries {
         let name = upper(string(entry, "name"));

@@ -78,6 +78,15 @@ impl Attributes {
         Some(&attribute.value)
     }
 
+    /// Every attribute of a kind that a message may have several times.
+    pub fn all(&self, kind: u16) -> impl Iterator<Item = &[u8]> {
+        let of_kind = self
+            .0
+            .iter()
+            .filter(move |attribute| attribute.kind == kind);
+        of_kind.map(|attribute| attribute.value.as_slice())
+    }
+
     pub fn bool(&self, kind: u16) -> Result<bool, DecodeError> {
         self.typed(kind, parse_u8).map(|value| value != 0)
     }

@@ -78,6 +78,28 @@ pub enum Command {
         #[arg(value_name = "DEV|default", value_parser = device_name)]
         device: Option<String>,
     },
+    /// Print what happens to WireGuard devices, as it happens.
+    ///
+    /// One line for each event, with the new state of what has changed; with -j, one
+    /// JSON object. Without a group, events of each are printed. Devices in every mode
+    /// count. If events come faster than they are read, some are lost: monitor says so,
+    /// prints the whole state, which is to replace what was known, and goes on.
+    #[command(
+        verbatim_doc_comment,
+        override_usage = usage("monitor"),
+        after_long_help = GROUP_NOTES
+    )]
+    Monitor {
+        /// Print the time before each event, in seconds since 1970.
+        #[arg(short, long)]
+        timestamps: bool,
+        /// Print the whole state first, as after events were lost.
+        #[arg(short, long)]
+        state: bool,
+        /// Groups of events, and the name of the device to which they are limited.
+        #[arg(value_name = "GROUP|DEV")]
+        words: Vec<String>,
+    },
     /// Print the link-local address that is derived from a key.
     ///
     /// DEV stands for the device's own public key. The address is fe80::/64 and the
@@ -93,10 +115,13 @@ pub enum Command {
     ///
     /// The device's own link-local address is added to the device, and each peer's, as
     /// a /128, to the peer's AllowedIPs. Nothing else changes, and after an error
-    /// nothing has changed. Run it again when peers were added. The kernel module is
-    /// not needed.
+    /// nothing has changed. Run it again when peers were added, or have it follow the
+    /// device. The kernel module is needed to follow only.
     #[command(verbatim_doc_comment, override_usage = usage("linklocal"))]
     Linklocal {
+        /// Go on until the device is deleted, and do the same for each peer that is added.
+        #[arg(short, long)]
+        follow: bool,
         /// Name of the WireGuard device.
         #[arg(value_name = "DEV", value_parser = device_name)]
         device: String,
@@ -198,13 +223,18 @@ static FORMS: &[Form] = &[
         grammar: None,
     },
     Form {
+        command: "monitor",
+        start: "wgvia [-j] monitor [-s] [-t] [config] [sessions] [endpoints] [DEV]",
+        grammar: None,
+    },
+    Form {
         command: "addr",
         start: "wgvia [-j] addr KEY|DEV",
         grammar: None,
     },
     Form {
         command: "linklocal",
-        start: "wgvia linklocal DEV",
+        start: "wgvia linklocal [--follow] DEV",
         grammar: None,
     },
     Form {
@@ -276,6 +306,14 @@ All but addr KEY and route show need CAP_NET_ADMIN in the user namespace that
 owns the network namespace of the device, as wg(8) does.";
 
 pub const SEE_ALSO: &[&str] = &["ip-route(8)", "ip-nexthop(8)", "wg(8)", "wg-quick(8)"];
+
+pub const GROUP_NOTES: &str = "\
+Groups:
+  config    settings of devices, keys that nexthops name, peers and their
+            AllowedIPs
+  sessions  a session with a peer began, was renewed by a handshake, or has
+            ended: there is no valid key any more
+  endpoints the endpoint of a peer has changed; one event a second at most";
 
 fn usages() -> String {
     lines(FORMS.iter())

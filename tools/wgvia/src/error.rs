@@ -15,6 +15,8 @@ pub enum Error {
     /// The kernel has no generic netlink family of this name, nor a module of
     /// this name that has one.
     NoFamily(String),
+    /// The family has no multicast group of this name.
+    NoGroup(String),
     /// The kernel refused a request.
     Refused {
         errno: i32,
@@ -72,6 +74,10 @@ impl Display for Error {
                 f,
                 "the {name} kernel module is not loaded: run modprobe {name}, \
                  and install the module for the running kernel if that does not find it",
+            ),
+            Self::NoGroup(name) => write!(
+                f,
+                "this kernel does not tell of {name}: that takes one with the patches of wgvia",
             ),
             Self::Refused {
                 errno,

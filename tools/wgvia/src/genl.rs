@@ -3,9 +3,9 @@
 //! Generic netlink: families by their name.
 
 use crate::error::Error;
-use crate::netlink::Connection;
+use crate::netlink::{Connection, Listener};
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
-use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
+use netlink_packet_generic::ctrl::nlas::{GenlCtrlAttrs, McastGrpAttrs};
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 use netlink_sys::protocols::NETLINK_GENERIC;
@@ -53,10 +53,53 @@ impl<P: Payload> Family<P> {
         self.connection.dump(message(self.id, request), payload)
     }
 
+    /// Listen to those of the groups, given by their names, that the family has; return which.
+    pub fn listen<'n>(&mut self, names: &[&'n str]) -> Result<(Events<P>, Vec<&'n str>), Error> {
+        let attributes = describe(&mut self.connection, P::family_name())?;
+        let mut listener = Listener::open(NETLINK_GENERIC)?;
+        let mut found = Vec::new();
+        for name in names {
+            if let Some(group) = attributes.iter().find_map(|nla| group(nla, name)) {
+                listener.join(group)?;
+                found.push(*name);
+            }
+        }
+        let payload = PhantomData;
+        Ok((Events { listener, payload }, found))
+    }
+
     /// Take the warnings that came with successes.
     pub fn warnings(&mut self) -> Vec<String> {
         self.connection.warnings()
     }
+}
+
+/// The notifications of a family.
+pub struct Events<P> {
+    listener: Listener,
+    payload: PhantomData<P>,
+}
+
+impl<P: Payload> Events<P> {
+    /// Wait for the next ones; [`None`] if some were lost.
+    pub fn next(&mut self) -> Result<Option<Vec<P>>, Error> {
+        let messages = self.listener.next::<GenlMessage<P>>()?;
+        Ok(messages.map(|messages| messages.into_iter().map(|m| m.payload).collect()))
+    }
+}
+
+/// Return the number of the group of this name, if this is the attribute that has it.
+fn group(attribute: &GenlCtrlAttrs, name: &str) -> Option<u32> {
+    let GenlCtrlAttrs::McastGroups(groups) = attribute else {
+        return None;
+    };
+    let group = groups
+        .iter()
+        .find(|group| group.contains(&McastGrpAttrs::Name(name.to_owned())))?;
+    group.iter().find_map(|nla| match nla {
+        McastGrpAttrs::Id(id) => Some(*id),
+        _ => None,
+    })
 }
 
 fn message<P: Payload>(id: u16, payload: P) -> GenlMessage<P> {
@@ -65,8 +108,8 @@ fn message<P: Payload>(id: u16, payload: P) -> GenlMessage<P> {
     message
 }
 
-/// Return the number that the kernel gave to a family.
-fn resolve(connection: &mut Connection, family: &str) -> Result<u16, Error> {
+/// Return what the kernel says of a family.
+fn describe(connection: &mut Connection, family: &str) -> Result<Vec<GenlCtrlAttrs>, Error> {
     let request = GenlCtrl {
         cmd: GenlCtrlCmd::GetFamily,
         nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())],
@@ -77,14 +120,18 @@ fn resolve(connection: &mut Connection, family: &str) -> Result<u16, Error> {
         }
         replies => replies?,
     };
-    replies
-        .iter()
-        .flat_map(|reply| &reply.payload.nlas)
-        .find_map(|nla| match nla {
-            GenlCtrlAttrs::FamilyId(id) => Some(*id),
-            _ => None,
-        })
-        .ok_or_else(|| DecodeError::from("no number of the family").into())
+    let replies = replies.into_iter();
+    Ok(replies.flat_map(|reply| reply.payload.nlas).collect())
+}
+
+/// Return the number that the kernel gave to a family.
+fn resolve(connection: &mut Connection, family: &str) -> Result<u16, Error> {
+    let attributes = describe(connection, family)?;
+    let id = attributes.iter().find_map(|nla| match nla {
+        GenlCtrlAttrs::FamilyId(id) => Some(*id),
+        _ => None,
+    });
+    id.ok_or_else(|| DecodeError::from("no number of the family").into())
 }
 
 #[cfg(test)]

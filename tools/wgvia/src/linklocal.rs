@@ -3,8 +3,10 @@
 //! Link-local addresses from keys.
 
 use crate::error::Error;
+use crate::event::{Event, What};
 use crate::key::Key;
 use crate::rtnetlink::Rtnetlink;
+use crate::wgvia::Wgvia;
 use crate::wireguard::{Device, HostEntry, Wireguard};
 use siphasher::sip128::SipHasher24;
 use std::collections::BTreeMap;
@@ -53,6 +55,38 @@ pub fn apply(wireguard: &mut Wireguard, name: &str) -> Result<(), Error> {
             let _ = rtnetlink.del_address(device.ifindex, own, 64);
         }
     })
+}
+
+/// The same, again and again when the device or its peers have changed, until the device goes.
+pub fn follow(wireguard: &mut Wireguard, name: &str) -> Result<(), Error> {
+    let mut wgvia = Wgvia::open()?;
+    // Before the first time, so that nothing is missed after it.
+    let (mut events, _) = wgvia.listen(&["config"])?;
+    let ifindex = wireguard.device(name)?.ifindex;
+    apply(wireguard, name)?;
+    loop {
+        // If some were lost, the device may have changed.
+        let mut changed = true;
+        if let Some(messages) = events.next()? {
+            changed = false;
+            for message in messages {
+                let event =
+                    Event::parse(message.command, &message.attributes, |_| name.to_owned())?;
+                match event.filter(|event| event.ifindex == ifindex) {
+                    Some(event) if event.what == What::DeviceDel => return Ok(()),
+                    Some(_) => changed = true,
+                    None => {}
+                }
+            }
+        }
+        if changed {
+            match apply(wireguard, name) {
+                // It went after the change.
+                Err(Error::Refused { errno, .. }) if errno == libc::ENODEV => return Ok(()),
+                applied => applied?,
+            }
+        }
+    }
 }
 
 /// Return the host entries that are still to be added.

@@ -8,10 +8,12 @@ mod cli;
 mod counters;
 mod device;
 mod error;
+mod event;
 mod genl;
 mod key;
 mod keywords;
 mod linklocal;
+mod monitor;
 mod netlink;
 mod prefix;
 mod resolve;
@@ -26,6 +28,7 @@ use clap::Parser;
 use cli::{Action, Cli, Command};
 use error::Error;
 use key::Key;
+use monitor::{Monitor, Style};
 use resolve::Question;
 use route::{Route, Selector};
 use rtnetlink::Rtnetlink;
@@ -73,6 +76,14 @@ fn run(cli: Cli) -> Result<(), Error> {
             warn(wgvia.warnings(), device.as_deref());
             print(json, &devices, "\n")
         }
+        Command::Monitor {
+            timestamps,
+            state,
+            words,
+        } => {
+            let (groups, device) = monitor::read(&words).map_err(Error::Usage)?;
+            Monitor::open(&groups, device)?.run(Style { json, timestamps }, state)
+        }
         Command::Addr { of } => {
             let key = match of.parse() {
                 Ok(key) => key,
@@ -84,9 +95,13 @@ fn run(cli: Cli) -> Result<(), Error> {
             let address = linklocal::address(&key);
             print(json, &[Address { key, address }], "")
         }
-        Command::Linklocal { device } => {
+        Command::Linklocal { follow, device } => {
             let mut wireguard = Wireguard::open()?;
-            linklocal::apply(&mut wireguard, &device)?;
+            if follow {
+                linklocal::follow(&mut wireguard, &device)?;
+            } else {
+                linklocal::apply(&mut wireguard, &device)?;
+            }
             warn(wireguard.warnings(), Some(&device));
             Ok(())
         }

@@ -121,6 +121,61 @@ impl Connection {
     }
 }
 
+/// A socket that multicast groups send to.
+pub struct Listener(Socket);
+
+impl Listener {
+    /// Open a socket of a protocol, in no group.
+    pub fn open(protocol: isize) -> Result<Self, Error> {
+        let open = || {
+            let mut socket = Socket::new(protocol)?;
+            socket.bind_auto()?;
+            Ok(socket)
+        };
+        Ok(Self(open().map_err(Error::Socket)?))
+    }
+
+    /// Join a group.
+    pub fn join(&mut self, group: u32) -> Result<(), Error> {
+        self.0
+            .add_membership(group)
+            .map_err(|error| match error.raw_os_error() {
+                Some(errno) => Error::Refused {
+                    errno,
+                    text: None,
+                    device: None,
+                },
+                None => Error::Socket(error),
+            })
+    }
+
+    /// Wait for messages; [`None`] if some were lost because nobody read them in time. Those that wait
+    /// then are lost too, so that what is asked for after that is newer than what comes.
+    pub fn next<M: Message>(&mut self) -> Result<Option<Vec<M>>, Error> {
+        let bytes = match self.0.recv_from_full() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                let mut scratch = [0; 64];
+                let mut receive = || self.0.recv(&mut &mut scratch[..], libc::MSG_DONTWAIT);
+                while receive().map_or_else(|e| e.raw_os_error() == Some(libc::ENOBUFS), |_| true) {
+                }
+                return Ok(None);
+            }
+            received => received.map_err(Error::Socket)?.0,
+        };
+        let mut rest = bytes.as_slice();
+        let mut messages = Vec::new();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<M>::deserialize(rest)?;
+            let length = (message.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+            if let NetlinkPayload::InnerMessage(message) = message.payload {
+                messages.push(message);
+            }
+        }
+        Ok(Some(messages))
+    }
+}
+
 impl<T> Reply<T> {
     fn new() -> Self {
         Self {

@@ -6,7 +6,7 @@ use crate::attributes::Attributes;
 use crate::binding::Binding;
 use crate::device::{Defaults, Device, Settings};
 use crate::error::Error;
-use crate::genl::Family;
+use crate::genl::{Events, Family};
 use crate::keywords::Values;
 use crate::resolve::{Answer, Question};
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
@@ -19,9 +19,9 @@ const LWTUNNEL_ENCAP_WGPEER: u16 = 64;
 
 /// A request or a reply of the family.
 #[derive(Clone, Debug)]
-struct Message {
-    command: u8,
-    attributes: Attributes,
+pub struct Message {
+    pub command: u8,
+    pub attributes: Attributes,
 }
 
 impl Message {
@@ -138,6 +138,14 @@ impl Wgvia {
     /// The module decides it, so that there is one is asked for by [`Self::open`].
     pub fn encap_type(&self) -> u16 {
         LWTUNNEL_ENCAP_WGPEER
+    }
+
+    /// Listen to those of the groups that this kernel has; return which.
+    pub fn listen<'n>(
+        &mut self,
+        groups: &[&'n str],
+    ) -> Result<(Events<Message>, Vec<&'n str>), Error> {
+        self.0.listen(groups)
     }
 
     /// Take the warnings that came with successes.

@@ -5,16 +5,20 @@
 use crate::error::Error;
 use crate::genl::Family;
 use crate::key::Key;
+use crate::prefix::Prefix;
 use netlink_packet_wireguard::{
     WireguardAddressFamily, WireguardAllowedIp, WireguardAllowedIpAttr, WireguardAllowedIpFlags,
     WireguardAttribute, WireguardCmd, WireguardMessage, WireguardPeer, WireguardPeerAttribute,
     WireguardPeerFlags,
 };
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Peers in one request: far below the 64 KiB that an attribute can have.
 const PEERS: usize = 256;
+/// How old a session may be, after WireGuard's protocol.
+const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 
 /// A device and the IPv6 host entries of its peers.
 #[derive(Debug, Default, PartialEq)]
@@ -24,6 +28,16 @@ pub struct Device {
     pub key: Option<Key>,
     /// The addresses that each peer has as a /128 in its AllowedIPs.
     pub peers: BTreeMap<Key, Vec<Ipv6Addr>>,
+}
+
+/// A peer and its state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    pub key: Key,
+    pub allowed_ips: Vec<Prefix>,
+    pub endpoint: Option<SocketAddr>,
+    /// Whether the last handshake was a short time ago.
+    pub session: bool,
 }
 
 /// A peer, and an address for a /128 in its AllowedIPs.
@@ -40,6 +54,13 @@ impl Wireguard {
         let request = message(WireguardCmd::GetDevice, name, vec![]);
         let replies = self.0.dump(request).map_err(|e| about(e, name))?;
         Ok(device(&replies))
+    }
+
+    /// Return the peers of a device.
+    pub fn peers(&mut self, name: &str) -> Result<Vec<Peer>, Error> {
+        let request = message(WireguardCmd::GetDevice, name, vec![]);
+        let replies = self.0.dump(request).map_err(|e| about(e, name))?;
+        Ok(peers(&replies, SystemTime::now()))
     }
 
     /// Add host entries to peers; a peer that is gone by now is passed over.
@@ -126,6 +147,60 @@ fn device(replies: &[WireguardMessage]) -> Device {
         }
     }
     device
+}
+
+/// The same of the peers, which may be cut in two as well. WireGuard rejects what comes by a session
+/// that is older than 180 seconds.
+fn peers(replies: &[WireguardMessage], now: SystemTime) -> Vec<Peer> {
+    let mut peers: Vec<Peer> = Vec::new();
+    for attribute in replies.iter().flat_map(|reply| &reply.attributes) {
+        let WireguardAttribute::Peers(parts) = attribute else {
+            continue;
+        };
+        for part in parts {
+            let Some(key) = part.iter().find_map(public_key) else {
+                continue;
+            };
+            if peers.last().is_none_or(|peer| peer.key != key) {
+                peers.push(Peer {
+                    key,
+                    allowed_ips: Vec::new(),
+                    endpoint: None,
+                    session: false,
+                });
+            }
+            let Some(peer) = peers.last_mut() else {
+                continue;
+            };
+            for attribute in part.iter() {
+                match attribute {
+                    WireguardPeerAttribute::Endpoint(endpoint) => peer.endpoint = Some(*endpoint),
+                    WireguardPeerAttribute::LastHandshake(time) => {
+                        let then = UNIX_EPOCH + Duration::from_secs(time.seconds.max(0) as u64);
+                        peer.session = now
+                            .duration_since(then)
+                            .map_or(true, |age| age < REJECT_AFTER_TIME);
+                    }
+                    _ => {}
+                }
+            }
+            let entries = part.iter().flat_map(allowed_ips);
+            peer.allowed_ips.extend(entries.filter_map(prefix));
+        }
+    }
+    peers
+}
+
+fn prefix(entry: &WireguardAllowedIp) -> Option<Prefix> {
+    let address = entry.iter().find_map(|attribute| match attribute {
+        WireguardAllowedIpAttr::IpAddr(address) => Some(*address),
+        _ => None,
+    })?;
+    let length = entry.iter().find_map(|attribute| match attribute {
+        WireguardAllowedIpAttr::Cidr(length) => Some(*length),
+        _ => None,
+    })?;
+    Some(Prefix { address, length })
 }
 
 fn public_key(attribute: &WireguardPeerAttribute) -> Option<Key> {

@@ -48,7 +48,16 @@ mod tests {
 
     #[test]
     fn everything_has_a_meaning_on_one_line() {
-        for table in [&MODE, &FILTER, &DEVICE, &COUNTERS, &BINDING] {
+        for table in [
+            &MODE,
+            &FILTER,
+            &DEVICE,
+            &COUNTERS,
+            &BINDING,
+            &WIREGUARD,
+            &PEER,
+            &ALLOWED_IP,
+        ] {
             assert!(!table.doc.is_empty());
             for entry in table.entries {
                 assert!(!entry.doc.is_empty(), "{}", entry.name);

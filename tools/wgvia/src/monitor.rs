@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Events as they come.
+
+use crate::error::Error;
+use crate::event::{Event, Peer, What};
+use crate::genl::Events;
+use crate::wgvia::{Message, Wgvia};
+use crate::wireguard::Wireguard;
+use nix::net::if_::if_indextoname;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+use wgvia_spec::GROUPS;
+
+/// Read the words of the command: groups, and the name of a device.
+pub fn read(words: &[String]) -> Result<(Vec<&str>, Option<&str>), String> {
+    let (groups, devices): (Vec<_>, Vec<_>) = words
+        .iter()
+        .map(String::as_str)
+        .partition(|word| GROUPS.contains(word));
+    match devices[..] {
+        [] => Ok((groups, None)),
+        [device] if device.len() <= 15 => Ok((groups, Some(device))),
+        [device] => Err(format!(
+            "'{device}' is neither a device nor one of: {}",
+            GROUPS.join(", ")
+        )),
+        [first, second, ..] => Err(format!(
+            "'{first}' and '{second}' are two devices: name one, or none for all"
+        )),
+    }
+}
+
+/// A word for the events that were lost.
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "overflow")]
+struct Overflow {}
+
+impl Display for Overflow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events were lost. The state now:")
+    }
+}
+
+#[derive(Serialize)]
+struct Timed<'e, E> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<f64>,
+    #[serde(flatten)]
+    event: &'e E,
+}
+
+/// How events are printed.
+#[derive(Clone, Copy)]
+pub struct Style {
+    pub json: bool,
+    pub timestamps: bool,
+}
+
+pub struct Monitor<'n> {
+    wgvia: Wgvia,
+    events: Events<Message>,
+    groups: Vec<&'n str>,
+    device: Option<&'n str>,
+    /// The names that devices had, for when they are gone.
+    names: BTreeMap<u32, String>,
+}
+
+impl<'n> Monitor<'n> {
+    /// Listen to the groups, to each if none is given.
+    pub fn open(groups: &[&'n str], device: Option<&'n str>) -> Result<Self, Error> {
+        let mut wgvia = Wgvia::open()?;
+        let wanted = if groups.is_empty() { GROUPS } else { groups };
+        let (events, found) = wgvia.listen(wanted)?;
+        if let Some(missing) = groups.iter().find(|group| !found.contains(group)) {
+            return Err(Error::NoGroup((*missing).to_owned()));
+        }
+        let mut monitor = Self {
+            wgvia,
+            events,
+            groups: found,
+            device,
+            names: BTreeMap::new(),
+        };
+        for device in monitor.wgvia.devices(device)? {
+            monitor.names.insert(device.ifindex, device.ifname);
+        }
+        Ok(monitor)
+    }
+
+    /// Print events, and the state before them if it is wanted, until standard output is closed.
+    pub fn run(&mut self, style: Style, state: bool) -> Result<(), Error> {
+        let mut result = if state {
+            self.print_state(style)
+        } else {
+            Ok(())
+        };
+        while result.is_ok() {
+            result = match self.events.next()? {
+                Some(messages) => self.print_events(style, &messages),
+                None => print(style, &Overflow {}).and_then(|()| self.print_state(style)),
+            };
+        }
+        match result {
+            // A reader that has seen enough, such as head, is no failure.
+            Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Read a notification; [`None`] of one about another device.
+    fn event(&mut self, message: &Message) -> Result<Option<Event>, Error> {
+        let names = &mut self.names;
+        let event = Event::parse(message.command, &message.attributes, |ifindex| {
+            if let Some(name) = if_indextoname(ifindex)
+                .ok()
+                .and_then(|n| n.into_string().ok())
+            {
+                names.insert(ifindex, name);
+            }
+            let name = names.get(&ifindex);
+            name.map_or_else(|| format!("if{ifindex}"), String::clone)
+        })?;
+        let wanted = |event: &Event| self.device.is_none_or(|device| event.ifname == device);
+        Ok(event.filter(wanted))
+    }
+
+    fn print_events(&mut self, style: Style, messages: &[Message]) -> Result<(), Error> {
+        for message in messages {
+            if let Some(event) = self.event(message)? {
+                print(style, &event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_state(&mut self, style: Style) -> Result<(), Error> {
+        let state = self.state()?;
+        state.iter().try_for_each(|event| print(style, event))
+    }
+
+    /// Return the state as the events that would lead to it.
+    fn state(&mut self) -> Result<Vec<Event>, Error> {
+        let mut events = Vec::new();
+        let devices = match self.wgvia.devices(self.device) {
+            // It has gone.
+            Err(Error::Refused { errno, .. }) if errno == libc::ENODEV => Vec::new(),
+            devices => devices?,
+        };
+        let mut wireguard = Wireguard::open()?;
+        for device in devices {
+            let mut add = |group, what| {
+                if self.groups.contains(&group) {
+                    events.push(Event {
+                        ifindex: device.ifindex,
+                        ifname: device.ifname.clone(),
+                        what,
+                    });
+                }
+            };
+            add("config", What::device(&device));
+            for binding in &device.bindings {
+                add("config", What::BindingChange(binding.clone()));
+            }
+            let peers = match wireguard.peers(&device.ifname) {
+                Err(Error::Refused { errno, .. }) if errno == libc::ENODEV => continue,
+                peers => peers?,
+            };
+            for peer in peers {
+                let key = peer.key;
+                let config = Peer {
+                    key,
+                    allowed_ips: peer.allowed_ips,
+                    allowed_ips_left_out: false,
+                };
+                add("config", What::PeerChange(config));
+                let session = peer.session;
+                add("sessions", What::SessionChange { key, session });
+                let endpoint = peer.endpoint;
+                add("endpoints", What::EndpointChange { key, endpoint });
+            }
+        }
+        Ok(events)
+    }
+}
+
+fn print<E: Display + Serialize>(style: Style, event: &E) -> Result<(), Error> {
+    let Style { json, timestamps } = style;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let time = now.ok().filter(|_| timestamps).map(|now| now.as_secs_f64());
+    let line = if json {
+        let json = serde_json::to_string(&Timed { time, event });
+        json.map_err(|error| Error::Output(error.into()))? + "\n"
+    } else {
+        let time = time.map_or_else(String::new, |time| format!("[{time:.6}] "));
+        format!("{time}{event}\n")
+    };
+    let mut out = io::stdout().lock();
+    let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    written.map_err(Error::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_and_a_device() {
+        let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+        let line = words("sessions wg0 config");
+        assert_eq!(read(&line), Ok((vec!["sessions", "config"], Some("wg0"))));
+        assert_eq!(read(&[]), Ok((vec![], None)));
+        assert!(read(&words("wg0 wg1")).is_err());
+        assert!(read(&words("a-name-that-is-too-long")).is_err());
+    }
+}
