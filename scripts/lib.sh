@@ -109,6 +109,13 @@ check_kernel() {
 		die "there is no kernel '$1': configs/ has $(cd "$top/configs" && echo *.config | sed 's/\.config//g')"
 }
 
+# fragments NAME: the files that configure the kernel NAME, a line each: its own, on top of
+# base.config unless it has the line "# base: none".
+fragments() {
+	[[ $1 == base ]] || grep -qx '# base: none' "$top/configs/$1.config" || echo "$top/configs/base.config"
+	echo "$top/configs/$1.config"
+}
+
 # make_flags NAME: the kernel's make flags, from the line "# make: ..." of its
 # fragment, or else of base.config. Kernel and modules are built with the same.
 make_flags() {
