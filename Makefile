@@ -49,6 +49,7 @@ rust-analyzer: all
 	@scripts/rust-analyzer
 
 bench: all
+	@scripts/build --kernel uml
 	@scripts/bench
 
 soak: all
