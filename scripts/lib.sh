@@ -174,6 +174,12 @@ test_files() {
 # boot_words FILE: what a test file wants on the kernel's command line
 boot_words() { sed -n 's/^# boot: //p' "$1"; }
 
+# pinned_source: the kernel source that our series is made for, as apt names it: PACKAGE=VERSION
+pinned_source() { grep ^linux-source "$top/scripts/root-packages"; }
+
+# root_source: the kernel source that the root has, in the same way
+root_source() { dpkg-query --root="$root" -W -f='${Package}=${Version}\n' 'linux-source-*'; }
+
 # mirror_lists SUITE...: fetch the mirror's lists of these suites into build/apt, and set
 # apt to the options with which the host's apt commands use them and nothing of the host's.
 mirror_lists() {
