@@ -21,16 +21,18 @@ mod policy;
 
 use net::{
     genetlink,
-    lwtunnel,
     notification::Notifications,
     notifier::DeviceNotifier,
     per_net::PerNet,
-    wireguard::Listener,
+    wireguard::{
+        Listener,
+        WayIn, //
+    },
     workqueue::WorkQueue, //
 };
 use policy::{
     devices::Devices,
-    encap::WgPeer,
+    encap::KeyedNexthops,
     events::{
         self,
         Events, //
@@ -51,7 +53,7 @@ module! {
 #[pin_data]
 struct Wgvia {
     /// Routes may name peers.
-    encap: lwtunnel::Registration<WgPeer>,
+    encap: KeyedNexthops,
     /// User space may be told.
     notifications: Notifications<netlink_ext::Family>,
     /// User space may ask and set.
@@ -68,11 +70,14 @@ struct Wgvia {
     defaults: PerNet,
     /// Packets may leave work for later.
     workqueue: WorkQueue,
+    /// WireGuard can be given hooks.
+    way_in: WayIn,
 }
 
 impl kernel::InPlaceModule for Wgvia {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            way_in: WayIn::open()?,
             workqueue: WorkQueue::new(c"wgvia")?,
             defaults <- PerNet::register(),
             devices: Devices::new()?,
@@ -80,7 +85,7 @@ impl kernel::InPlaceModule for Wgvia {
             events: events::listen()?,
             family: genetlink::Registration::new(events::groups(events))?,
             notifications: Notifications::new(family)?,
-            encap: lwtunnel::Registration::new()?,
+            encap: KeyedNexthops::allow()?,
         })
     }
 }

@@ -41,6 +41,10 @@
 
 #include "../netlink/generated/wgvia.h"
 
+#ifdef CONFIG_WGVIA_STOCK
+#include "stock/stock.h"
+#endif
+
 /* warn_on!() has kbuild rewrite a file of the kernel's tree when a module that
  * is not part of it is built again.
  */
@@ -198,8 +202,17 @@ static inline void wgvia_fib6_dissect(struct net *net, const struct sk_buff *skb
 #endif
 }
 
-/* bindgen evaluates no BIT() */
+/* The type of lightweight tunnel that names a peer. A kernel without our patches has no
+ * number for it: there it is one that the kernel itself is built not to use. bindgen
+ * evaluates no BIT().
+ */
+#ifdef CONFIG_WGVIA_STOCK
+static const u16 wgvia_lwtunnel_encap_type = LWTUNNEL_ENCAP_IOAM6;
+static const u16 wgvia_lwtunnel_state_gateway = 0;
+#else
+static const u16 wgvia_lwtunnel_encap_type = LWTUNNEL_ENCAP_WGPEER;
 static const u16 wgvia_lwtunnel_state_gateway = LWTUNNEL_STATE_GATEWAY;
+#endif
 
 /* The rules of a network namespace, or NULL as long as it has only had those that
  * it starts with. Under RCU or RTNL.
@@ -275,6 +288,24 @@ wgvia_fib6_subtree(const struct fib6_node *node)
 	return NULL;
 #endif
 }
+
+#ifdef CONFIG_WGVIA_STOCK
+/* The route of a dst, or NULL if it rejects: where there are rules fib6_lookup() stops at
+ * throw routes and what rules suppress, while the lookup of a dst goes on
+ * (patches/linux/fixes). Under RCU.
+ */
+static inline struct fib6_info *wgvia_fib6_of_dst(struct net *net,
+						  struct flowi6 *fl6, int flags)
+{
+	struct dst_entry *dst = ip6_route_lookup(net, fl6, NULL, flags);
+	struct fib6_info *f6i = NULL;
+
+	if (!dst->error)
+		f6i = rcu_dereference(dst_rt6_info(dst)->from);
+	dst_release(dst);
+	return f6i;
+}
+#endif
 
 static inline struct workqueue_struct *wgvia_alloc_workqueue(const char *name)
 {

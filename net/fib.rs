@@ -209,6 +209,11 @@ fn lookup6<'p>(
     let err = unsafe {
         let net = bindings::dev_net_rcu(dev.as_raw());
         bindings::wgvia_fib6_dissect(net, packet.as_raw(), &mut flow, reply);
+        #[cfg(CONFIG_WGVIA_STOCK)]
+        if !bindings::wgvia_fib6_rules(dev.as_raw()).is_null() {
+            let f6i = bindings::wgvia_fib6_of_dst(net, &mut flow, flags as i32);
+            return found6(f6i, dev);
+        }
         bindings::fib6_lookup(net, oif, &mut flow, &mut result, flags as i32)
     };
     if err != 0
@@ -227,6 +232,30 @@ fn lookup6<'p>(
             origin: Origin::V6(result.f6i),
         })
     }
+}
+
+/// Take the route of a dst. The nexthop that was chosen is that of the route, which of several is one
+/// with siblings; of a nexthop object, the first on the device.
+///
+/// # Safety
+///
+/// `f6i` is null or was found under RCU, which goes on for `'p`.
+#[cfg(CONFIG_WGVIA_STOCK)]
+unsafe fn found6<'p>(f6i: *mut bindings::fib6_info, dev: &NetDevice) -> Option<Found<'p>> {
+    if f6i.is_null() {
+        return None;
+    }
+    // SAFETY: The caller promises it; the type does not change, and of the flags not this one.
+    let route = unsafe {
+        let flags = (&raw const (*f6i).fib6_flags).read_volatile();
+        if u32::from((*f6i).fib6_type) != bindings::RTN_UNICAST || flags & bindings::RTF_REJECT != 0
+        {
+            return None;
+        }
+        Route::from_fib6_info(f6i)
+    };
+    let chosen = route.nexthops_on(dev).next().or_else(|| route.first())?;
+    Some(Found { route, chosen })
 }
 
 /// The source of what is looked up.

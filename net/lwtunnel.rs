@@ -298,6 +298,12 @@ impl<T: Encap> Ops<T> {
     }
 }
 
+/// Tell user space the number of the type, where it can be another than it expects.
+fn announce(_number: u32) {
+    #[cfg(CONFIG_WGVIA_STOCK)]
+    super::stock::announce_type(_number);
+}
+
 /// A registered type: while this exists, nexthops may have it.
 ///
 /// # Invariants
@@ -321,6 +327,7 @@ impl<T: Encap> Registration<T> {
             OWNED.store(NONE, Relaxed);
             return Err(EBUSY);
         }
+        announce(T::TYPE);
         // INVARIANT: Just registered.
         Ok(Self(ops, PhantomData))
     }
@@ -329,6 +336,7 @@ impl<T: Encap> Registration<T> {
 impl<T: Encap> Drop for Registration<T> {
     /// There are no states any more: each holds a reference on the module.
     fn drop(&mut self) {
+        announce(NONE);
         // SAFETY: Registered by the type invariants.
         unsafe { bindings::lwtunnel_encap_del_ops(self.0, T::TYPE) };
         OWNED.store(NONE, Relaxed);

@@ -29,6 +29,8 @@ pub(crate) mod percpu;
 pub(crate) mod rcu;
 pub(crate) mod route;
 pub(crate) mod rtnl;
+#[cfg(any(CONFIG_WGVIA_STOCK, CONFIG_WGVIA_KUNIT_TEST))]
+mod stock;
 pub(crate) mod time;
 pub(crate) mod wireguard;
 pub(crate) mod workqueue;

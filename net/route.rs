@@ -99,6 +99,17 @@ impl<'p> Route<'p> {
         unsafe { Nexthop::from_fib(nhc, self.advertised) }
     }
 
+    /// Return its first nexthop.
+    #[cfg(CONFIG_WGVIA_STOCK)]
+    pub(super) fn first(&self) -> Option<Nexthop<'p>> {
+        let mut cursor = self.cursor;
+        // SAFETY: By the type invariants.
+        unsafe {
+            let nhc = cursor.next();
+            (!nhc.is_null()).then(|| Nexthop::from_fib(nhc, self.advertised))
+        }
+    }
+
     /// Return the group of the device of its first nexthop; -1 if there is none.
     pub(super) fn group(&self) -> i32 {
         let mut cursor = self.cursor;

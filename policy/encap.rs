@@ -8,7 +8,10 @@ use crate::{
     net::{
         bindings as abi,
         extack::ExtAck,
-        lwtunnel::Encap,
+        lwtunnel::{
+            Encap,
+            Registration, //
+        },
         netdev::NetDevice,
         netlink::{
             attribute_size,
@@ -18,7 +21,8 @@ use crate::{
         nexthop::Nexthop,
         wireguard::{
             Device,
-            PublicKey, //
+            PublicKey,
+            TYPE_IS_BORROWED, //
         },
     },
     policy::{
@@ -34,6 +38,36 @@ use kernel::prelude::*;
 
 /// The type `LWTUNNEL_ENCAP_WGPEER`.
 pub(crate) struct WgPeer;
+
+/// Nexthops may name peers for as long as this exists.
+pub(crate) struct KeyedNexthops {
+    /// [`None`] if another module has the type that they would have.
+    _registration: Option<Registration<WgPeer>>,
+}
+
+impl KeyedNexthops {
+    /// Have them allowed.
+    ///
+    /// Fails with `EBUSY` if another module has their type, unless that is a borrowed one: then
+    /// everything else works, and the log says so.
+    pub(crate) fn allow() -> Result<Self> {
+        let registration = match Registration::new() {
+            Ok(registration) => Some(registration),
+            Err(err) if TYPE_IS_BORROWED => {
+                pr_warn!(
+                    "something else has the type of lightweight tunnel that routes with via-wgpeer \
+                     would have ({}): they are refused, routes with gateways work\n",
+                    err.to_errno()
+                );
+                None
+            }
+            Err(err) => return Err(err),
+        };
+        Ok(Self {
+            _registration: registration,
+        })
+    }
+}
 
 /// The state of a keyed nexthop.
 pub(crate) enum State {
@@ -53,7 +87,7 @@ impl State {
 }
 
 impl Encap for WgPeer {
-    const TYPE: u32 = abi::lwtunnel_encap_types_LWTUNNEL_ENCAP_WGPEER;
+    const TYPE: u32 = abi::wgvia_lwtunnel_encap_type as u32;
     const IS_GATEWAY: bool = true;
     const SIZE: usize = attribute_size(PublicKey::LEN);
     type Module = crate::LocalModule;

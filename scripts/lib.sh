@@ -153,7 +153,7 @@ module_files() {
 # make_module NAME COPY WORD...: make WORD... for the module and the kernel NAME,
 # in a copy of the module's source that is called COPY.
 make_module() {
-	local name=$1 copy=$build/kernel-$1/$2 flags
+	local name=$1 copy=$build/kernel-$1/$2 flags ko
 	shift 2
 	read -ra flags < <(make_flags "$name")
 	mkdir -p "$copy"
@@ -161,7 +161,9 @@ make_module() {
 	(cd "$copy" && comm -13 <(module_files | sed 's,^\./,,' | sort) \
 		<(find . -name '*.rs' ! -name bindings_generated.rs | sed 's,^\./,,' | sort) | xargs -r rm)
 	module_files | rsync -rlpc --files-from=- "$top/" "$copy/"
-	make -C "$(kernel_tree "$name")" M="$copy" "${flags[@]}" "$@"
+	# For the way into a kernel that is fetched, not built: see Kbuild
+	ko=$(compgen -G "$(kernel_install "$name")/lib/modules/*/kernel/drivers/net/wireguard/wireguard.ko*" | head -n 1)
+	make -C "$(kernel_tree "$name")" M="$copy" WGVIA_WIREGUARD_KO="$ko" "${flags[@]}" "$@"
 }
 
 # test_files: the test files, relative to the top: every program in selftests/ and its

@@ -11,6 +11,8 @@ mod hook;
 mod key;
 mod peer;
 
+#[cfg(CONFIG_WGVIA_STOCK)]
+pub(crate) use super::stock::WayIn;
 pub(crate) use device::{
     AllowedIp,
     Device,
@@ -35,3 +37,19 @@ pub(crate) use peer::{
     PeerRef,
     PeerSlot, //
 };
+
+/// Without our patches no type of lightweight tunnel is set aside for keyed nexthops: the one that is
+/// used may have another owner.
+pub(crate) const TYPE_IS_BORROWED: bool = cfg!(CONFIG_WGVIA_STOCK);
+
+/// WireGuard can be given hooks for as long as this exists: by our patches, always.
+#[cfg(not(CONFIG_WGVIA_STOCK))]
+pub(crate) struct WayIn(());
+
+#[cfg(not(CONFIG_WGVIA_STOCK))]
+impl WayIn {
+    /// Never fails.
+    pub(crate) fn open() -> kernel::error::Result<Self> {
+        Ok(Self(()))
+    }
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A module may choose the peers of a WireGuard device in place of AllowedIPs.
+ * To call any of these functions is to depend on wireguard.ko, which is so
+ * pinned for as long as the caller is loaded.
+ */
+
+#ifndef _NET_WIREGUARD_H
+#define _NET_WIREGUARD_H
+
+#include <linux/socket.h>
+#include <linux/types.h>
+
+struct net_device;
+struct sk_buff;
+struct wg_hook;
+struct wg_peer;
+
+enum wg_hook_verdict {
+	WG_HOOK_PASS,	/* AllowedIPs decide */
+	WG_HOOK_ACCEPT,
+	WG_HOOK_DROP,
+};
+
+enum wg_hook_peer_state {
+	WG_HOOK_PEER_ENDPOINT	= 1,	/* it is known where to send to */
+	WG_HOOK_PEER_SESSION	= 2,	/* no handshake is needed first */
+};
+
+/**
+ * struct wg_hook_ops - what decides for a device
+ * @select_peer: Choose the peer that @skb, an IPv4 or IPv6 packet that @dev is
+ *	to send, goes to. On WG_HOOK_ACCEPT *@peer is a strong reference,
+ *	else it stays NULL. On WG_HOOK_DROP the sender gets -ENOKEY and an ICMP
+ *	error.
+ * @check_source: May @skb, decrypted and of valid length, come from @peer? On
+ *	WG_HOOK_DROP it is dropped as one with a wrong source.
+ * @peer_added: @dev has @peer, whose public key is @key (32 bytes). Called for
+ *	each peer, from wg_hook_attach() or when the peer is created.
+ * @peer_removed: @peer is going: wg_hook_peer_by_key() does not find it any
+ *	more, and references to it are to be put.
+ *
+ * The first two return an enum wg_hook_verdict, and are called with BH disabled
+ * and under RCU. The others are called under the device's update lock and may
+ * sleep; RTNL is held or not, so they neither take it nor attach or detach.
+ */
+struct wg_hook_ops {
+	int (*select_peer)(struct wg_hook *hook, struct net_device *dev,
+			   struct sk_buff *skb, struct wg_peer **peer);
+	int (*check_source)(struct wg_hook *hook, struct net_device *dev,
+			    struct sk_buff *skb, struct wg_peer *peer);
+	void (*peer_added)(struct wg_hook *hook, struct net_device *dev,
+			   struct wg_peer *peer, const u8 *key);
+	void (*peer_removed)(struct wg_hook *hook, struct net_device *dev,
+			     struct wg_peer *peer, const u8 *key);
+};
+
+struct wg_hook {
+	const struct wg_hook_ops *ops;
+};
+
+bool wg_is_device(const struct net_device *dev);
+int wg_hook_attach(struct net_device *dev, struct wg_hook *hook);
+void wg_hook_detach(struct net_device *dev);
+
+struct wg_peer *wg_hook_peer_by_key(struct net_device *dev, const u8 *key);
+struct wg_peer *wg_hook_peer_by_allowedips(struct net_device *dev,
+					   sa_family_t family,
+					   const void *addr, bool *exact);
+struct wg_peer *wg_hook_peer_get(struct wg_peer *peer);
+void wg_hook_peer_put(struct wg_peer *peer);
+unsigned int wg_hook_peer_state(struct wg_peer *peer);
+
+#endif /* _NET_WIREGUARD_H */
