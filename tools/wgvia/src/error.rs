@@ -25,6 +25,8 @@ pub enum Error {
         /// The device that the request named.
         device: Option<String>,
     },
+    /// Something else has the type of encapsulation in which routes would name peers.
+    TypeIsTaken,
     /// The configuration of a device does not allow what was asked for.
     Configuration { device: String, text: String },
     /// A reply does not follow the spec.
@@ -102,6 +104,10 @@ impl Display for Error {
                     _ => Ok(()),
                 }
             }
+            Self::TypeIsTaken => f.write_str(
+                "routes cannot name peers: something else has the type of encapsulation \
+                 that wgvia would use on this kernel (dmesg); routes with gateways work",
+            ),
             Self::Configuration { device, text } => write!(f, "{device}: {text}"),
             Self::Malformed(error) => write!(
                 f,

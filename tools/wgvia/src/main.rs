@@ -21,6 +21,7 @@ mod route;
 mod rtnetlink;
 mod set;
 mod show;
+mod way_in;
 mod wgvia;
 mod wireguard;
 
@@ -37,6 +38,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::net::Ipv6Addr;
 use std::process::ExitCode;
+use way_in::WayIn;
 use wgvia::Wgvia;
 use wireguard::Wireguard;
 
@@ -74,7 +76,11 @@ fn run(cli: Cli) -> Result<(), Error> {
             let mut wgvia = Wgvia::open()?;
             let devices = wgvia.devices(device.as_deref())?;
             warn(wgvia.warnings(), device.as_deref());
-            print(json, &devices, "\n")
+            print(json, &devices, "\n")?;
+            match wgvia.way_in() {
+                WayIn::Stock(_) if !json => print(json, &[wgvia.way_in()], ""),
+                _ => Ok(()),
+            }
         }
         Command::Monitor {
             timestamps,
@@ -115,7 +121,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Route(route) => match route.action.unwrap_or(Action::Show) {
             Action::Show => {
                 let selector = Selector::read(&route.words)?;
-                let encap_type = Wgvia::open()?.encap_type();
+                let encap_type = Wgvia::open()?.way_in().encap_type()?;
                 let mut rtnetlink = Rtnetlink::open()?;
                 let routes = selector.routes(&mut rtnetlink, encap_type)?;
                 warn(rtnetlink.warnings(), None);
@@ -123,7 +129,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             }
             action => {
                 let route = Route::read(&route.words)?;
-                let encap_type = Wgvia::open()?.encap_type();
+                let encap_type = Wgvia::open()?.way_in().encap_type()?;
                 let mut rtnetlink = Rtnetlink::open()?;
                 route.change(&mut rtnetlink, action, encap_type)?;
                 warn(rtnetlink.warnings(), None);

@@ -9,13 +9,11 @@ use crate::error::Error;
 use crate::genl::{Events, Family};
 use crate::keywords::Values;
 use crate::resolve::{Answer, Question};
+use crate::way_in::WayIn;
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 use std::collections::BTreeMap;
 use wgvia_spec::{binding, command, device, FAMILY};
-
-/// LWTUNNEL_ENCAP_WGPEER of the patched kernel's linux/lwtunnel.h.
-const LWTUNNEL_ENCAP_WGPEER: u16 = 64;
 
 /// A request or a reply of the family.
 #[derive(Clone, Debug)]
@@ -133,11 +131,10 @@ impl Wgvia {
         }
     }
 
-    /// Return the type that a keyed nexthop has in RTA_ENCAP_TYPE.
-    ///
-    /// The module decides it, so that there is one is asked for by [`Self::open`].
-    pub fn encap_type(&self) -> u16 {
-        LWTUNNEL_ENCAP_WGPEER
+    /// Return the module's way into the kernel. It says so while it is there, which
+    /// [`Self::open`] sees to.
+    pub fn way_in(&self) -> WayIn {
+        WayIn::read()
     }
 
     /// Listen to those of the groups that this kernel has; return which.
