@@ -1,0 +1,223 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# On a stock kernel the module refuses to be loaded rather than guess: each time with a
+# sentence in the log, and with nothing left behind.
+# way: stock
+
+# shellcheck source=../lib/lib.sh
+source "$(dirname "$0")/../lib/lib.sh"
+
+TRACING=/sys/kernel/tracing
+MODULE=$(modinfo -n wgvia)
+
+# The folder of what was built for the running kernel
+for release in /build/kernel-*/linux/include/config/kernel.release; do
+	[[ $(<"$release") != "$(uname -r)" ]] || RIVAL=${release%/linux/*}/rival
+done
+
+cleanup_file()
+{
+	! mountpoint -q /sys/kernel/btf || umount /sys/kernel/btf
+	[[ -z ${MODPROBE:-} ]] || echo "$MODPROBE" >/proc/sys/kernel/modprobe
+	unload wgvia_rival
+}
+
+# Nothing to reset: there are no devices.
+test_reset() { :; }
+
+unload() { [[ ! -d /sys/module/$1 ]] || rmmod "$1" || fail "$1 does not unload"; }
+
+# changed OLD NEW: the module with these bytes, which it has once, in the place of those
+changed()
+{
+	python3 - "$MODULE" "$1" "$2" >"$TMP/wgvia.ko" <<-'END'
+		import lzma, sys
+		path, old, new = sys.argv[1:]
+		data = (lzma.open if path.endswith(".xz") else open)(path, "rb").read()
+		old, new = (eval("b'" + text + "'") for text in (old, new))
+		assert data.count(old) == 1 and len(old) == len(new), data.count(old)
+		sys.stdout.buffer.write(data.replace(old, new))
+	END
+}
+
+# check_refuses ERROR SENTENCE [FILE]: loading it fails, the log says why, and nothing is left
+check_refuses()
+{
+	local out said
+
+	dmesg -C
+	out=$(insmod "${3:-$MODULE}" 2>&1) && fail "it loads"
+	check_eq "error" "$1" "${out##*: }"
+	said=$(dmesg -t | sed -n 's/^wgvia: //p')
+	# shellcheck disable=SC2053 # a pattern
+	[[ $said == $2 ]] || fail "log says: $said"
+	[[ ! -e /sys/module/wgvia ]] || fail "there is a module wgvia"
+	check_eq "replaced functions" "" "$(grep wgvia_ "$TRACING/enabled_functions")"
+	[[ ! -e /sys/module/wireguard ]] ||
+		check_eq "users of wireguard.ko" 0 "$(</sys/module/wireguard/refcnt)"
+}
+
+# check_loads: as it is it can be loaded, and unloaded
+check_loads()
+{
+	modprobe wireguard
+	check insmod "$MODULE"
+	check rmmod wgvia
+}
+
+other_size()
+{
+	# The size of struct wg_peer in the table of layouts: two pointers that are relocated, and the number
+	changed '\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x70\x06\x00\x00' \
+		'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x78\x06\x00\x00'
+	check_refuses "Invalid module format" \
+		'struct "wg_peer" of the wireguard.ko that is loaded is another *: build wgvia for this kernel' \
+		"$TMP/wgvia.ko"
+	check_loads
+}
+
+other_offset()
+{
+	# The offset of its reference count
+	changed '\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x30\x04\x00\x00' \
+		'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x38\x04\x00\x00'
+	check_refuses "Invalid module format" \
+		'struct "wg_peer" of the wireguard.ko that is loaded is another ("refcount" *: build wgvia for this kernel' \
+		"$TMP/wgvia.ko"
+	check_loads
+}
+
+no_btf()
+{
+	mount -t tmpfs none /sys/kernel/btf
+	check_refuses "Operation not supported" \
+		'"/sys/kernel/btf/vmlinux" cannot be read (-2): wgvia needs it to know the layout of wireguard.ko'
+	umount /sys/kernel/btf
+	check_loads
+}
+
+no_function()
+{
+	changed 'wireguard:wg_peer_put\x00' 'wireguard:wg_peer_pot\x00'
+	check_refuses "Unknown symbol in module" \
+		'wireguard:wg_peer_pot is not found (-2): wgvia does not know this kernel*s WireGuard' \
+		"$TMP/wgvia.ko"
+	check_loads
+}
+
+no_wireguard()
+{
+	rmmod wireguard || fail "wireguard does not unload"
+	MODPROBE=$(</proc/sys/kernel/modprobe)
+	echo /bin/false >/proc/sys/kernel/modprobe
+	check_refuses "No such device" "there is no module wireguard: load it, it may not be built in"
+	echo "$MODPROBE" >/proc/sys/kernel/modprobe
+	check_loads
+}
+
+loads_wireguard()
+{
+	rmmod wireguard || fail "wireguard does not unload"
+	check insmod "$MODULE"
+	check_eq "users of wireguard.ko" 1 "$(</sys/module/wireguard/refcnt)"
+	rmmod wireguard 2>/dev/null && fail "wireguard unloads under wgvia"
+	check rmmod wgvia
+	check rmmod wireguard
+	modprobe wireguard
+}
+
+# rival WHAT: somebody else has it
+rival() { insmod "$RIVAL/wgvia_rival.ko" "what=$1" || fail "no rival"; }
+
+BUSY="wireguard:wg_allowedips_lookup_dst is replaced or traced by something else, a BPF program or a livepatch: end that first"
+
+replaced()
+{
+	rival "$1"
+	check_refuses "Device or resource busy" "$BUSY"
+	unload wgvia_rival
+	check_loads
+}
+
+# Whoever comes second is refused, whoever it is.
+replaces()
+{
+	check insmod "$MODULE"
+	insmod "$RIVAL/wgvia_rival.ko" "what=$1" 2>/dev/null && fail "the rival loads"
+	check rmmod wgvia
+	rival "$1"
+	unload wgvia_rival
+}
+
+patch_is_gone() { [[ ! -e /sys/kernel/livepatch/wgvia_livepatch ]]; }
+
+livepatch()
+{
+	check insmod "$RIVAL/wgvia_livepatch.ko"
+	check_refuses "Device or resource busy" "$BUSY"
+	echo 0 >/sys/kernel/livepatch/wgvia_livepatch/enabled
+	busywait patch_is_gone || fail "the livepatch stays"
+	check rmmod wgvia_livepatch
+	check_loads
+}
+
+# Then keyed routes are refused, and all else works.
+type_is_taken()
+{
+	rival type
+	dmesg -C
+	check insmod "$MODULE"
+	[[ $(dmesg -t) == *"wgvia: something else has the type of lightweight tunnel"*"routes with gateways work"* ]] ||
+		fail "log says: $(dmesg -t)"
+	check_eq "type" 0 "$(</sys/module/wgvia/parameters/encap_type)"
+	check ip link add wgt type wireguard
+	check wgvia set wgt mode on multicast on
+	check_eq "wgvia show" "stock kernel: routes cannot name peers: something else has the type of encapsulation that wgvia would use on this kernel (dmesg); routes with gateways work" \
+		"$(wgvia show | tail -n 1)"
+	check_eq "wgvia route" "wgvia: routes cannot name peers: something else has the type of encapsulation that wgvia would use on this kernel (dmesg); routes with gateways work" \
+		"$(wgvia route add 10.2.0.0/16 dev wgt via-wgpeer "$(wg genkey)" 2>&1)"
+	check_eq "ip route" "Error: via-wgpeer: something else has the type of encapsulation that wgvia would use on this kernel." \
+		"$(ip route add 10.2.0.0/16 dev wgt via-wgpeer "$(wg genkey)" 2>&1)"
+	check ip link del wgt
+	check rmmod wgvia
+	unload wgvia_rival
+	check_loads
+}
+
+type_is_free()
+{
+	check insmod "$MODULE"
+	check_eq "type" 9 "$(</sys/module/wgvia/parameters/encap_type)"
+	check_eq "wgvia show" "stock kernel: routes name peers in encapsulation type 9" "$(wgvia show | tail -n 1)"
+	insmod "$RIVAL/wgvia_rival.ko" what=type 2>/dev/null && fail "the rival gets the type"
+	check rmmod wgvia
+}
+
+# For good: this has to be the last one.
+lockdown()
+{
+	echo integrity >/sys/kernel/security/lockdown || fail "no lockdown"
+	check_refuses "Operation not permitted" ""
+}
+
+test_add "loads, and loads wireguard.ko" loads_wireguard
+test_add "a struct of another size" other_size
+test_add "a member at another place" other_offset
+test_add "no BTF" no_btf
+test_add "a function that is not there" no_function
+test_add "no wireguard.ko" no_wireguard
+test_add "replaced as by a BPF program" replaced direct
+test_add "replaced as by a livepatch" replaced ipmodify
+test_add "a livepatch" livepatch
+test_add "no BPF program beside it" replaces direct
+test_add "no livepatch beside it" replaces ipmodify
+test_add "the type is free" type_is_free
+test_add "the type is taken" type_is_taken
+test_add "lockdown" lockdown
+
+mountpoint -q $TRACING || mount -t tracefs tracefs $TRACING
+mountpoint -q /sys/kernel/security || mount -t securityfs securityfs /sys/kernel/security
+modprobe -q wireguard
+[[ ! -d /sys/module/wgvia ]] || rmmod wgvia || bail_out "the module does not unload"
+tests_run
