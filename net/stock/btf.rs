@@ -218,7 +218,7 @@ mod tests {
         Ok(())
     }
 
-    /// What is cut off or no BTF gives nothing, and no panic.
+    /// An image that is cut off, or no BTF, gives nothing and does not panic.
     #[test]
     fn broken() -> Result {
         let whole = image(&INT, VMLINUX)?;

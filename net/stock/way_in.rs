@@ -56,7 +56,7 @@ impl Drop for File {
     }
 }
 
-/// What the C files were built for.
+/// Return the layout that the C files were built for.
 fn layouts() -> &'static [bindings::wgvia_layout] {
     // SAFETY: A table of constants and its length.
     unsafe {
