@@ -255,7 +255,12 @@ unsafe fn found6<'p>(f6i: *mut bindings::fib6_info, dev: &NetDevice) -> Option<F
         Route::from_fib6_info(f6i)
     };
     let chosen = route.nexthops_on(dev).next().or_else(|| route.first())?;
-    Some(Found { route, chosen })
+    // INVARIANT: The caller promises it.
+    Some(Found {
+        route,
+        chosen,
+        origin: Origin::V6(f6i),
+    })
 }
 
 /// The source of what is looked up.
