@@ -9,8 +9,8 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/fs.h>
 #include <linux/ftrace.h>
-#include <linux/kernel_read_file.h>
 #include <linux/kmod.h>
 #include <linux/kprobes.h>
 #include <linux/netdevice.h>
@@ -143,12 +143,38 @@ void wgvia_stock_unpin(void)
 	module_put(wgvia_wireguard);
 }
 
-/* Reads a file of sysfs. Returns its length; the caller frees *data by vfree(). */
+/* Reads a file of sysfs. Returns its length; the caller frees *data by vfree(). It is
+ * none of the kinds of files that security modules know for kernel_read_file(), so that
+ * IPE warns of it there.
+ */
 ssize_t wgvia_stock_read_btf(const char *path, void **data)
 {
+	struct file *file = filp_open(path, O_RDONLY, 0);
+	ssize_t len = 0, size, ret = 0;
+	loff_t pos = 0;
+
 	*data = NULL;
-	return kernel_read_file_from_path_initns(path, 0, data, INT_MAX, NULL,
-						 READING_UNKNOWN);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	size = i_size_read(file_inode(file));
+	if (size > 0 && size < INT_MAX)
+		*data = vmalloc(size);
+	if (!*data)
+		ret = -ENOMEM;
+	while (!ret && len < size) {
+		ret = kernel_read(file, *data + len, size - len, &pos);
+		if (ret <= 0)
+			break;
+		len += ret;
+		ret = 0;
+	}
+	filp_close(file, NULL);
+	if (ret < 0) {
+		vfree(*data);
+		*data = NULL;
+		return ret;
+	}
+	return len;
 }
 
 /* Finds a function by "MODULE:NAME": a fork of WireGuard may have the same name.
