@@ -13,6 +13,7 @@
 
 struct net_device;
 struct sk_buff;
+struct sockaddr_inet;
 struct wg_hook;
 struct wg_peer;
 
@@ -20,6 +21,15 @@ enum wg_hook_verdict {
 	WG_HOOK_PASS,	/* AllowedIPs decide */
 	WG_HOOK_ACCEPT,
 	WG_HOOK_DROP,
+};
+
+enum wg_event {
+	WG_EVENT_DEVICE_CHANGED	= 1,	/* listen port, key or fwmark were set */
+	WG_EVENT_PEER_ADDED	= 2,
+	WG_EVENT_PEER_CHANGED	= 3,	/* its AllowedIPs have */
+	WG_EVENT_PEER_REMOVED	= 4,
+	WG_EVENT_SESSION	= 5,	/* began, was renewed or ended */
+	WG_EVENT_ENDPOINT	= 6,	/* changed, once a second at most */
 };
 
 enum wg_hook_peer_state {
@@ -59,6 +69,28 @@ struct wg_hook {
 	const struct wg_hook_ops *ops;
 };
 
+/**
+ * struct wg_event_ops - what is told of all WireGuard devices
+ * @event: Something happened, an enum wg_event, to @dev or to its @peer, whose
+ *	public key is @key (32 bytes). Both are NULL for WG_EVENT_DEVICE_CHANGED.
+ *
+ * Called after the change, whose result the functions below and
+ * wg_hook_peer_state() give, with BH disabled and under RCU. The device's update
+ * lock is held unless the event is of a session or an endpoint, and RTNL for
+ * WG_EVENT_DEVICE_CHANGED.
+ */
+struct wg_event_ops {
+	void (*event)(unsigned int event, struct net_device *dev,
+		      struct wg_peer *peer, const u8 *key);
+};
+
+struct wg_device_settings {
+	u16 listen_port;
+	u32 fwmark;
+	bool has_key;
+	u8 public_key[32];
+};
+
 bool wg_is_device(const struct net_device *dev);
 int wg_hook_attach(struct net_device *dev, struct wg_hook *hook);
 void wg_hook_detach(struct net_device *dev);
@@ -70,5 +102,14 @@ struct wg_peer *wg_hook_peer_by_allowedips(struct net_device *dev,
 struct wg_peer *wg_hook_peer_get(struct wg_peer *peer);
 void wg_hook_peer_put(struct wg_peer *peer);
 unsigned int wg_hook_peer_state(struct wg_peer *peer);
+
+int wg_event_register(const struct wg_event_ops *ops);
+void wg_event_unregister(void);
+void wg_event_device_settings(const struct net_device *dev,
+			      struct wg_device_settings *settings);
+void wg_event_peer_endpoint(struct wg_peer *peer, struct sockaddr_inet *endpoint);
+int wg_event_peer_allowedips(struct wg_peer *peer, void *data,
+			     int (*fn)(void *data, int family, const u8 *ip,
+				       u8 cidr));
 
 #endif /* _NET_WIREGUARD_H */
