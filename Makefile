@@ -33,6 +33,8 @@ all:
 kernel:
 	@scripts/build kernel
 
+# Nothing of a kernel has to be built for it.
+demo: KERNEL = debian
 demo: all
 	@scripts/vm -- scripts/demo
 
