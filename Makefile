@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check lint try rust-analyzer demo bench soak fuzz faults mutants suites shell clean help
+.PHONY: all kernel check lint try rust-analyzer demo bench soak fuzz faults mutants suites deb deb-test shell clean help
 
 all:
 	@scripts/build
@@ -73,6 +73,13 @@ mutants: all
 suites: all
 	@scripts/build --kernel stock
 	@scripts/suites $(SUITES)
+
+deb:
+	@scripts/build deb
+
+# The packages on Debian's kernels alone, in a root that has nothing of ours.
+deb-test: deb
+	@scripts/deb-test
 
 shell: all
 	@scripts/vm
