@@ -204,18 +204,26 @@ mirror_lists() {
 # Signed, and maybe old: a mirror may be a snapshot, the versions are ours to pin.
 apt_opts='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no]'
 
-# vng_command NAME: virtme-ng's command line to boot the kernel NAME, a word a
-# line. The root is read-only and nobody changes it while a guest runs, so the
-# guest may cache it; root= names the 9p export for a kernel without CONFIG_BLOCK.
-# Debian's own kernel has 9p and virtio as modules, so it gets an initramfs of ours:
-# virtme-ng's does not let the guest cache, which makes it slow.
-# Caches that are merged could not be told apart by leaks.sh, and would not be missed
+# vng_command NAME [ROOT RELEASE]: virtme-ng's command line to boot the kernel NAME, or the
+# kernel RELEASE of the Debian in build/ROOT on that, a word a line. The root is read-only
+# and nobody changes it while a guest runs, so the guest may cache it; root= names the 9p
+# export for a kernel without CONFIG_BLOCK. Debian's own kernel has 9p and virtio as
+# modules, so it gets an initramfs of ours: virtme-ng's does not let the guest cache, which
+# makes it slow. Caches that are merged could not be told apart by leaks.sh, and would not be missed
 # when they are destroyed with something in them.
 vng_command() {
-	local release
-	release=$(<"$(kernel_tree "$1")/include/config/kernel.release")
-	printf '%s\n' vng --run "$release" --user root --force-9p --qemu-opts=-no-reboot \
+	local kernel release=${3:-}
+	if [[ $release ]]; then
+		kernel=$in_build/$2/usr/lib/modules/$release/vmlinuz
+		printf '%s\n' vng --root "$in_build/$2"
+	else
+		release=$(<"$(kernel_tree "$1")/include/config/kernel.release")
+		kernel=$release
+		echo vng
+	fi
+	printf '%s\n' --run "$kernel" --user root --force-9p --qemu-opts=-no-reboot \
 		--append "panic=-1 slab_nomerge root=/dev/root rootflags=version=9p2000.L,trans=virtio,access=any,cache=loose,msize=262144"
 	[[ -z $(flavour "$1") ]] ||
-		printf '%s\n' --skip-modules --append virtme_root_mods=1 "--qemu-opts=-initrd /boot/initrd-$release"
+		printf '%s\n' --skip-modules --append virtme_root_mods=1 \
+			"--qemu-opts=-initrd ${2:+$in_build/$2}/boot/initrd-$release"
 }
