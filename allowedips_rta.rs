@@ -120,7 +120,11 @@ impl PeerHook for Via {
         match verdict {
             Verdict::Pass => SourceCheck::Pass,
             Verdict::Accept((), _) => SourceCheck::Accept,
-            Verdict::Drop(_) => SourceCheck::Drop,
+            Verdict::Drop(counter) => {
+                self.peers
+                    .count_drop(from, counter, packet.segments(), packet.path());
+                SourceCheck::Drop
+            }
         }
     }
 

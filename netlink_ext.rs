@@ -59,6 +59,7 @@ genl_family! {
         doit wgvia_nl_resolve_doit(WGVIA_CMD_RESOLVE) => resolve;
         dumpit wgvia_nl_device_get_dumpit(WGVIA_CMD_DEVICE_GET) => device_dump;
         dumpit wgvia_nl_binding_get_dumpit(WGVIA_CMD_BINDING_GET) => binding_dump;
+        dumpit wgvia_nl_drops_get_dumpit(WGVIA_CMD_DROPS_GET) => drops_dump;
     }
 }
 
@@ -207,20 +208,61 @@ fn dump_bindings(dump: &mut Dump<'_>, wg: Device<'_>) -> Result {
     Ok(())
 }
 
+/// Write the peers of a device of which packets were dropped, from the cursor on.
+fn dump_drops(dump: &mut Dump<'_>, wg: Device<'_>) -> Result {
+    let Some(via) = devices::find(wg.netdev()) else {
+        return Ok(());
+    };
+    let cursor = *dump.cursor();
+    let mut after = cursor.has_key.then_some(PublicKey::new(cursor.key));
+    while let Some((key, counters)) = via.peers.drops_after(after.as_ref()) {
+        dump.message(|message| {
+            message.put_u32(abi::WGVIA_A_DROPS_IFINDEX, wg.netdev().ifindex())?;
+            message.put_bytes(abi::WGVIA_A_DROPS_KEY, key.as_bytes())?;
+            message.nest(abi::WGVIA_A_DROPS_COUNTERS, |nest| {
+                for (attr, count) in counters.filter(|(_, count)| *count > 0) {
+                    nest.put_uint(attr, count)?;
+                }
+                Ok(())
+            })
+        })?;
+        let cursor = dump.cursor();
+        cursor.has_key = true;
+        cursor.key = *key.as_bytes();
+        after = Some(key);
+    }
+    Ok(())
+}
+
 /// binding-get, a dump: the bindings that nexthops lead to, of one device or of all devices of the
 /// network namespace.
 fn binding_dump(dump: &mut Dump<'_>) -> Result {
+    by_device(dump, abi::WGVIA_A_BINDING_IFINDEX, dump_bindings)
+}
+
+/// drops-get, a dump: the peers of which packets were dropped, of one device or of all.
+fn drops_dump(dump: &mut Dump<'_>) -> Result {
+    by_device(dump, abi::WGVIA_A_DROPS_IFINDEX, dump_drops)
+}
+
+/// Dump what devices have by key: that of the device whose index the attribute `ifindex` is, or of
+/// all devices of the network namespace.
+fn by_device(
+    dump: &mut Dump<'_>,
+    ifindex: u32,
+    write: fn(&mut Dump<'_>, Device<'_>) -> Result,
+) -> Result {
     let rtnl = RtnlGuard::lock();
     let request = dump.request();
     let net = dump.net(&rtnl);
-    if let Some(ifindex) = request.u32(abi::WGVIA_A_BINDING_IFINDEX) {
+    if let Some(ifindex) = request.u32(ifindex) {
         let dev = net.device_by_index(ifindex, &rtnl);
         if dump.cursor().has_key && dev.and_then(Device::new).is_none() {
             // It has gone since the last part, with all its bindings.
             return Ok(());
         }
         let dev = wireguard_device(dev, &request)?;
-        return dump_bindings(dump, dev);
+        return write(dump, dev);
     }
     while let Some(dev) = net.device_from_index(dump.cursor().ifindex, &rtnl) {
         if dump.cursor().ifindex != dev.ifindex() {
@@ -229,7 +271,7 @@ fn binding_dump(dump: &mut Dump<'_>) -> Result {
         }
         dump.cursor().ifindex = dev.ifindex();
         if let Some(dev) = Device::new(dev) {
-            dump_bindings(dump, dev)?;
+            write(dump, dev)?;
         }
         dump.cursor().ifindex = dev.ifindex() + 1;
         dump.cursor().has_key = false;

@@ -1,16 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The peers of a device, for packets that go to more than one.
+//! The peers of a device, for packets that go to more than one, and what was dropped of each.
 
 #![deny(unsafe_code)]
 
-use crate::net::{
-    packet::PacketPath,
-    wireguard::{
-        Peer,
-        PeerRef,
-        PeerSlot,
-        PublicKey, //
+use crate::{
+    net::{
+        packet::{
+            with_packet_path,
+            PacketPath, //
+        },
+        rcu::RcuBox,
+        wireguard::{
+            Peer,
+            PeerRef,
+            PeerSlot,
+            PublicKey, //
+        },
+    },
+    policy::{
+        counters::Counter,
+        drops::Drops,
+        numbers::Numbers, //
     },
 };
 use kernel::{
@@ -21,6 +32,10 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
+        },
+        barrier::{
+            smp_mb,
+            Read, //
         },
         Mutex,
         SetOnce, //
@@ -33,19 +48,26 @@ const FIRST: usize = 64;
 /// Slots, and the chunk that follows. A chunk stays as long as the device.
 struct Chunk {
     slots: KVVec<PeerSlot>,
+    /// By the numbers of the slots; apart, for those who look at many slots.
+    drops: KVVec<Drops>,
     next: SetOnce<KBox<Chunk>>,
 }
 
 impl Chunk {
     fn new(len: usize) -> Result<Self> {
         let mut slots = KVVec::with_capacity(len, GFP_KERNEL)?;
+        let mut drops = KVVec::with_capacity(len, GFP_KERNEL)?;
         for _ in 0..len {
             slots
                 .push_within_capacity(PeerSlot::new())
                 .map_err(|_| ENOMEM)?;
+            drops
+                .push_within_capacity(Drops::new())
+                .map_err(|_| ENOMEM)?;
         }
         Ok(Self {
             slots,
+            drops,
             next: SetOnce::new(),
         })
     }
@@ -56,16 +78,20 @@ struct Index {
     slots: RBTree<PublicKey, usize>,
     /// Slots below [`Peers::len`] that are empty.
     free: KVVec<usize>,
+    /// How many numbers were added to [`Peers::numbers`].
+    added: usize,
     /// Was there no memory for a peer?
     incomplete: bool,
 }
 
 /// The peers of a device, part of its [`super::via::Via`].
 #[pin_data]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     first: SetOnce<Chunk>,
     /// How many slots have ever been used.
     len: Atomic<usize>,
+    /// Where to find a peer. Written under the lock of the index.
+    numbers: RcuBox<Numbers>,
     /// Nests below WireGuard's update lock of the device.
     #[pin]
     index: Mutex<Index>,
@@ -76,11 +102,13 @@ impl Peers {
         let index = Index {
             slots: RBTree::new(),
             free: KVVec::new(),
+            added: 0,
             incomplete: false,
         };
         pin_init!(Self {
             first: SetOnce::new(),
             len: Atomic::new(0),
+            numbers: RcuBox::new(),
             index <- new_mutex!(index, "wgvia::Peers::index"),
         })
     }
@@ -112,6 +140,97 @@ impl Peers {
                 }
             }
         })
+    }
+
+    /// Return the slot of a number and the drops of the peer in it, if there is one.
+    fn find(&self, number: usize) -> Option<(&PeerSlot, &Drops)> {
+        let mut chunk = self.first.as_ref()?;
+        let mut index = number;
+        while index >= chunk.slots.len() {
+            index -= chunk.slots.len();
+            chunk = chunk.next.as_ref()?;
+        }
+        Some((chunk.slots.get(index)?, chunk.drops.get(index)?))
+    }
+
+    /// Return the slot of a peer and its drops.
+    fn of<'p>(
+        &'p self,
+        peer: PeerRef<'_>,
+        path: &'p PacketPath,
+    ) -> Option<(&'p PeerSlot, &'p Drops)> {
+        let numbers = self.numbers.load(path)?;
+        let is_in = |slot: &PeerSlot| slot.id() == Some(peer.id());
+        let number = numbers.find(peer.id(), |number| {
+            self.find(number).is_some_and(|(slot, _)| is_in(slot))
+        })?;
+        self.find(number)
+    }
+
+    /// Count packets from a peer that were dropped.
+    pub(crate) fn count_drop(
+        &self,
+        from: PeerRef<'_>,
+        counter: Counter,
+        packets: u64,
+        path: &PacketPath,
+    ) {
+        if let Some((_, drops)) = self.of(from, path) {
+            drops.add(counter, packets);
+        }
+    }
+
+    /// Return the public key of a peer; [`None`] if it is not a peer of the device any more, or the
+    /// mode is off.
+    pub(crate) fn key_of(&self, peer: PeerRef<'_>, path: &PacketPath) -> Option<PublicKey> {
+        let (slot, drops) = self.of(peer, path)?;
+        let key = drops.key();
+        // Another peer may have got the slot meanwhile, and its key been written.
+        smp_mb(Read);
+        (slot.id() == Some(peer.id())).then_some(key)
+    }
+
+    /// Return the peer with the lowest key above `key`, or with the lowest of all, of those of which
+    /// packets were dropped; and call `visit` for each of its counters. Process context.
+    pub(crate) fn drops_after(
+        &self,
+        key: Option<&PublicKey>,
+    ) -> Option<(PublicKey, impl Iterator<Item = (u32, u64)> + '_)> {
+        let index = self.index.lock();
+        let mut after = key.copied();
+        loop {
+            let cursor = match &after {
+                None => index.slots.cursor_front(),
+                Some(key) => index.slots.cursor_lower_bound(key),
+            }?;
+            let (mut found, mut number) = cursor.current();
+            if Some(found) == after.as_ref() {
+                (found, number) = cursor.peek_next()?;
+            }
+            let (_, drops) = self.find(*number)?;
+            if drops.iter().any(|(_, count)| count > 0) {
+                return Some((*found, drops.iter()));
+            }
+            after = Some(*found);
+        }
+    }
+
+    /// Make room for one more number. Under the lock of the index.
+    fn reserve(&self, index: &mut Index) -> Result {
+        let room = with_packet_path(|path| self.numbers.load(path).map_or(0, Numbers::room));
+        if index.added < room {
+            return Ok(());
+        }
+        let peers = index.slots.iter().count();
+        let numbers = Numbers::new((2 * peers).max(FIRST))?;
+        for (_, number) in index.slots.iter() {
+            if let Some(peer) = self.find(*number).and_then(|(slot, _)| slot.id()) {
+                numbers.add(peer, *number);
+            }
+        }
+        index.added = peers;
+        self.numbers.replace(Some(KBox::new(numbers, GFP_KERNEL)?));
+        Ok(())
     }
 
     /// Return the slot of a number; make the chunk that it is in if there is none. Under the lock of
@@ -150,11 +269,22 @@ impl Peers {
         let mut index = self.index.lock();
         let number = index.free.last().copied().unwrap_or_else(|| self.len());
         let slot = self.slot(number)?;
+        self.reserve(&mut index)?;
         index
             .slots
             .try_create_and_insert(*key, number, GFP_KERNEL)?;
         _ = index.free.pop();
+        if let Some((_, drops)) = self.find(number) {
+            drops.begin(key);
+        }
+        let id = peer.borrow().id();
         slot.set(Some(peer));
+        with_packet_path(|path| {
+            if let Some(numbers) = self.numbers.load(path) {
+                numbers.add(id, number);
+            }
+        });
+        index.added += 1;
         if number == self.len() {
             self.len.store(number + 1, Relaxed);
         }
@@ -182,21 +312,11 @@ impl Peers {
             }
         }
         index.slots = RBTree::new();
+        self.numbers.replace(None);
+        index.added = 0;
         index.free.clear();
         index.incomplete = false;
         self.len.store(0, Relaxed);
-    }
-
-    /// Return the public key of a peer; [`None`] if it has gone. Process context, takes time in
-    /// proportion to their number.
-    pub(super) fn key_of(&self, peer: &Peer) -> Option<PublicKey> {
-        let index = self.index.lock();
-        let mut slots = index.slots.iter();
-        let (key, _) = slots.find(|(_, number)| {
-            let slot = self.slot(**number);
-            slot.is_ok_and(|slot| slot.holds(peer))
-        })?;
-        Some(*key)
     }
 
     /// Tell whether it has all the peers that it was told of since it was empty.

@@ -178,10 +178,14 @@ impl Question {
             match verdict {
                 Verdict::Pass => {
                     let entry = wg.allowed_ip(self.flow.destination, path);
-                    let peer = entry.and_then(|entry| entry.peer.get());
-                    (Outcome::of(peer.is_some()), clause, peer)
+                    let peer = entry.map(|entry| entry.peer);
+                    let key = peer.and_then(|peer| via.peers.key_of(peer, path));
+                    (Outcome::of(peer.is_some()), clause, key)
                 }
-                Verdict::Accept(Receiver::Peer(peer), _) => (Outcome::Accept, clause, Some(peer)),
+                Verdict::Accept(Receiver::Peer(peer), _) => {
+                    let key = via.peers.key_of(peer.borrow(), path);
+                    (Outcome::Accept, clause, key)
+                }
                 Verdict::Accept(Receiver::EachPeer, _) => (Outcome::Copy, clause, None),
                 Verdict::Drop(_) => (Outcome::Drop, clause, None),
             }
@@ -191,7 +195,7 @@ impl Question {
         Ok(Answer {
             outcome,
             clause,
-            peer: peer.and_then(|peer| via.peers.key_of(&peer)),
+            peer,
             route: trace.place.is_some().then_some(trace),
         })
     }
@@ -220,8 +224,8 @@ impl Question {
                     let is_allowed = entry
                         .as_ref()
                         .is_some_and(|entry| entry.peer == from.borrow());
-                    let peer = entry.and_then(|entry| entry.peer.get());
-                    (Outcome::of(is_allowed), clause, peer)
+                    let key = entry.and_then(|entry| via.peers.key_of(entry.peer, path));
+                    (Outcome::of(is_allowed), clause, key)
                 }
                 Verdict::Accept((), _) => (Outcome::Accept, clause, None),
                 Verdict::Drop(_) => (Outcome::Drop, clause, None),
@@ -231,7 +235,7 @@ impl Question {
         Ok(Answer {
             outcome,
             clause,
-            peer: peer.and_then(|peer| via.peers.key_of(&peer)),
+            peer,
             route: clause
                 .is_some_and(Counter::is_of_a_route)
                 .then_some(trace)

@@ -78,7 +78,7 @@ pub(crate) struct Via {
     #[pin]
     pub(super) bindings: Bindings,
     #[pin]
-    pub(super) peers: Peers,
+    pub(crate) peers: Peers,
     #[pin]
     pub(super) multicast: Multicast,
     #[pin]

@@ -34,6 +34,7 @@ pub(crate) use hook::{
 pub(crate) use key::PublicKey;
 pub(crate) use peer::{
     Peer,
+    PeerId,
     PeerRef,
     PeerSlot, //
 };

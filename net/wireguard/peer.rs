@@ -84,6 +84,24 @@ impl Drop for Peer {
 #[derive(Clone, Copy)]
 pub(crate) struct PeerRef<'p>(NonNull<bindings::wg_peer>, PhantomData<&'p PacketPath>);
 
+/// An identity that tells peers apart while they live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeerId(usize);
+
+impl PeerId {
+    /// Make one for unit tests.
+    #[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+    pub(crate) fn new(id: usize) -> Self {
+        Self(id)
+    }
+
+    /// Hash it: peers that follow each other in memory get numbers that are far apart.
+    pub(crate) fn hash(self) -> usize {
+        const GOLDEN_RATIO: u64 = 0x61c8_8646_80b5_83eb;
+        ((self.0 as u64).wrapping_mul(GOLDEN_RATIO) >> 32) as usize
+    }
+}
+
 impl PartialEq for PeerRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0
@@ -99,6 +117,11 @@ impl PeerRef<'_> {
     pub(super) unsafe fn from_raw(ptr: *mut bindings::wg_peer) -> Option<Self> {
         // INVARIANT: The caller promises it.
         NonNull::new(ptr).map(|peer| Self(peer, PhantomData))
+    }
+
+    /// Return its identity.
+    pub(crate) fn id(self) -> PeerId {
+        PeerId(self.0.as_ptr() as usize)
     }
 
     /// Return the pointer.
@@ -191,9 +214,10 @@ impl PeerSlot {
         drop(unsafe { Peer::from_raw(old) });
     }
 
-    /// Tell whether this peer is in it.
-    pub(crate) fn holds(&self, peer: &Peer) -> bool {
-        self.0.load(Acquire) == peer.0.as_ptr()
+    /// Return the identity of the peer in it.
+    pub(crate) fn id(&self) -> Option<PeerId> {
+        let peer = self.0.load(Acquire);
+        (!peer.is_null()).then_some(PeerId(peer as usize))
     }
 
     /// Tell whether a peer is in it.

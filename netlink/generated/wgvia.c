@@ -53,6 +53,11 @@ static const struct nla_policy wgvia_resolve_nl_policy[WGVIA_A_RESOLVE_FROM + 1]
 	[WGVIA_A_RESOLVE_FROM] = NLA_POLICY_EXACT_LEN(WGVIA_KEY_LEN),
 };
 
+/* WGVIA_CMD_DROPS_GET - dump */
+static const struct nla_policy wgvia_drops_get_nl_policy[WGVIA_A_DROPS_IFINDEX + 1] = {
+	[WGVIA_A_DROPS_IFINDEX] = { .type = NLA_U32, },
+};
+
 /* Ops table for wgvia */
 static const struct genl_split_ops wgvia_nl_ops[] = {
 	{
@@ -99,6 +104,13 @@ static const struct genl_split_ops wgvia_nl_ops[] = {
 		.policy		= wgvia_resolve_nl_policy,
 		.maxattr	= WGVIA_A_RESOLVE_FROM,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= WGVIA_CMD_DROPS_GET,
+		.dumpit		= wgvia_nl_drops_get_dumpit,
+		.policy		= wgvia_drops_get_nl_policy,
+		.maxattr	= WGVIA_A_DROPS_IFINDEX,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
 };
 
