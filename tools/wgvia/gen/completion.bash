@@ -47,6 +47,7 @@ _wgvia()
 		1,set | 1,show) candidates="$(_wgvia_devices) default" ;;
 		1,*) candidates=$(_wgvia_devices) ;;
 		2,route\ [!s]*) ;; # a prefix
+		2,show\ *) candidates=peers ;;
 		2,resolve\ *) ;; # an address
 		*,set* | *,route* | *,resolve*)
 			for keyword in $(_wgvia_keywords "${words[@]}"); do

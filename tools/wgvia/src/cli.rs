@@ -28,7 +28,7 @@ use wgvia_spec::COUNTERS;
     after_long_help = notes()
 )]
 pub struct Cli {
-    /// Print JSON: an array with one object for each device, address, route or answer.
+    /// Print JSON: an array with one object for each device, peer, address, route or answer.
     #[arg(short, long, global = true)]
     pub json: bool,
     #[command(subcommand)]
@@ -68,6 +68,10 @@ pub enum Command {
     /// lightweight-tunnel states that hold it, and the counters that are not zero;
     /// with -j, every counter. Without DEV, each WireGuard device of the network
     /// namespace is shown. "default" stands for the settings of devices to come.
+    ///
+    /// With peers, each peer of the device is shown: the bytes that WireGuard has
+    /// accepted from it and sent to it, and how many of its packets wgvia has dropped,
+    /// by the names of the counters, since the peer was added or the mode was off.
     #[command(
         verbatim_doc_comment,
         override_usage = usage("show"),
@@ -77,6 +81,8 @@ pub enum Command {
         /// Name of the WireGuard device, or default; each of the network namespace if left out.
         #[arg(value_name = "DEV|default", value_parser = device_name)]
         device: Option<String>,
+        /// Part of the device to show; its settings and counters if left out.
+        what: Option<What>,
     },
     /// Print what happens to WireGuard devices, as it happens.
     ///
@@ -186,6 +192,12 @@ pub struct Route {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum What {
+    /// Its peers.
+    Peers,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Action {
     /// Add a route.
     Add,
@@ -219,7 +231,7 @@ static FORMS: &[Form] = &[
     },
     Form {
         command: "show",
-        start: "wgvia [-j] show [DEV|default]",
+        start: "wgvia [-j] show [DEV [peers]|default]",
         grammar: None,
     },
     Form {
@@ -400,7 +412,9 @@ mod tests {
             let cli = read(line).unwrap();
             assert!(cli.json, "{line}");
             match cli.command {
-                Command::Show { device } => assert_eq!(device.as_deref(), Some("wg0")),
+                Command::Show { device, what } => {
+                    assert_eq!((device.as_deref(), what), (Some("wg0"), None));
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -26,6 +26,33 @@ impl Counters {
     }
 }
 
+/// Those of the counters that have counted something.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Drops(Vec<(&'static Entry, u64)>);
+
+impl Drops {
+    pub fn parse(attributes: &Attributes) -> Result<Self, DecodeError> {
+        let mut drops = Vec::new();
+        for entry in COUNTERS.entries {
+            let number = entry.number as u16;
+            if attributes.get(number).is_some() {
+                drops.push((entry, attributes.uint(number)?));
+            }
+        }
+        Ok(Self(drops))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Entry, u64)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Serialize for Drops {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(entry, count)| (entry.word(), count)))
+    }
+}
+
 impl Serialize for Counters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;

@@ -15,6 +15,7 @@ mod keywords;
 mod linklocal;
 mod monitor;
 mod netlink;
+mod peer;
 mod prefix;
 mod resolve;
 mod route;
@@ -26,10 +27,11 @@ mod wgvia;
 mod wireguard;
 
 use clap::Parser;
-use cli::{Action, Cli, Command};
+use cli::{Action, Cli, Command, What};
 use error::Error;
 use key::Key;
 use monitor::{Monitor, Style};
+use peer::Peer;
 use resolve::Question;
 use route::{Route, Selector};
 use rtnetlink::Rtnetlink;
@@ -69,10 +71,29 @@ fn run(cli: Cli) -> Result<(), Error> {
     match command {
         Command::Set(set) => set::set(&set.device, &set.words),
         Command::Load { file } => set::load(&file),
-        Command::Show { device } if device.as_deref() == Some(set::DEFAULT) => {
+        Command::Show { device, what: None } if device.as_deref() == Some(set::DEFAULT) => {
             print(json, &[Wgvia::open()?.defaults()?], "")
         }
-        Command::Show { device } => {
+        Command::Show {
+            device: Some(device),
+            what: Some(What::Peers),
+        } => {
+            let mut wgvia = Wgvia::open()?;
+            let drops = wgvia.drops(&device)?;
+            let transfers = Wireguard::open()?.transfers(&device)?;
+            let peers: Vec<Peer> = transfers
+                .into_iter()
+                .map(|(key, (rx_bytes, tx_bytes))| Peer {
+                    key,
+                    rx_bytes,
+                    tx_bytes,
+                    drops: drops.get(&key).cloned().unwrap_or_default(),
+                })
+                .collect();
+            warn(wgvia.warnings(), Some(&device));
+            print(json, &peers, "")
+        }
+        Command::Show { device, .. } => {
             let mut wgvia = Wgvia::open()?;
             let devices = wgvia.devices(device.as_deref())?;
             warn(wgvia.warnings(), device.as_deref());

@@ -4,16 +4,19 @@
 
 use crate::attributes::Attributes;
 use crate::binding::Binding;
+use crate::counters::Drops;
 use crate::device::{Defaults, Device, Settings};
 use crate::error::Error;
 use crate::genl::{Events, Family};
+use crate::key::Key;
 use crate::keywords::Values;
+use crate::peer::drops_of;
 use crate::resolve::{Answer, Question};
 use crate::way_in::WayIn;
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 use std::collections::BTreeMap;
-use wgvia_spec::{binding, command, device, FAMILY};
+use wgvia_spec::{binding, command, device, drops, FAMILY};
 
 /// A request or a reply of the family.
 #[derive(Clone, Debug)]
@@ -117,6 +120,17 @@ impl Wgvia {
         self.0
             .call(Message::new(command::DEFAULT_SET, attributes))?;
         Ok(())
+    }
+
+    /// Return the packets that were dropped of peers of a device, of those that have any.
+    pub fn drops(&mut self, name: &str) -> Result<BTreeMap<Key, Drops>, Error> {
+        let device = self.device(name).map_err(|e| e.about(name))?;
+        let mut attributes = Attributes::new();
+        attributes.put_u32(drops::IFINDEX, device.ifindex);
+        let request = Message::new(command::DROPS_GET, attributes);
+        let messages = self.0.dump(request).map_err(|e| e.about(name))?;
+        let peers = messages.iter().map(|m| drops_of(&m.attributes));
+        Ok(peers.collect::<Result<_, _>>()?)
     }
 
     /// Ask what becomes of a packet.

@@ -63,6 +63,13 @@ impl Wireguard {
         Ok(peers(&replies, SystemTime::now()))
     }
 
+    /// Return how many bytes WireGuard has accepted from each peer and sent to it.
+    pub fn transfers(&mut self, name: &str) -> Result<BTreeMap<Key, (u64, u64)>, Error> {
+        let request = message(WireguardCmd::GetDevice, name, vec![]);
+        let replies = self.0.dump(request).map_err(|e| about(e, name))?;
+        Ok(transfers(&replies))
+    }
+
     /// Add host entries to peers; a peer that is gone by now is passed over.
     ///
     /// On an error none of them is left behind.
@@ -201,6 +208,30 @@ fn prefix(entry: &WireguardAllowedIp) -> Option<Prefix> {
         _ => None,
     })?;
     Some(Prefix { address, length })
+}
+
+/// A peer that was cut in two has its bytes in the first part.
+fn transfers(replies: &[WireguardMessage]) -> BTreeMap<Key, (u64, u64)> {
+    let mut transfers = BTreeMap::new();
+    for attribute in replies.iter().flat_map(|reply| &reply.attributes) {
+        let WireguardAttribute::Peers(peers) = attribute else {
+            continue;
+        };
+        for peer in peers {
+            let Some(key) = peer.iter().find_map(public_key) else {
+                continue;
+            };
+            let (rx, tx) = transfers.entry(key).or_insert((0, 0));
+            for attribute in peer.iter() {
+                match attribute {
+                    WireguardPeerAttribute::RxBytes(bytes) => *rx = *bytes,
+                    WireguardPeerAttribute::TxBytes(bytes) => *tx = *bytes,
+                    _ => {}
+                }
+            }
+        }
+    }
+    transfers
 }
 
 fn public_key(attribute: &WireguardPeerAttribute) -> Option<Key> {
