@@ -241,7 +241,7 @@ def unprivileged(ktap, _):
                    family.do("DEFAULT_GET")[0],
                    family.do("DEFAULT_SET", mode("on"))[0],
                    family.do("RESOLVE", ifname("hub"), resolve("DESTINATION", bytes(4)))[0]]
-        for command in "DEVICE_GET", "BINDING_GET":
+        for command in "DEVICE_GET", "BINDING_GET", "DROPS_GET":
             try:
                 answers.append(f"{len(family.dump(command))} replies")
             except OSError as err:
@@ -250,7 +250,7 @@ def unprivileged(ktap, _):
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as answer:
-        ktap.check("answers", " ".join(["EPERM"] * 7), answer.read())
+        ktap.check("answers", " ".join(["EPERM"] * 8), answer.read())
     os.waitpid(child, 0)
 
 

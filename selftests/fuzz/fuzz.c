@@ -335,7 +335,7 @@ static void put_genl(bool dump)
 	if (one_in(3))
 		genl.cmd = WGVIA_CMD_RESOLVE;
 	if (dump && one_in(2))
-		genl.cmd = WGVIA_CMD_BINDING_GET;
+		genl.cmd = one_in(3) ? WGVIA_CMD_DROPS_GET : WGVIA_CMD_BINDING_GET;
 	else if (!dump && one_in(6))
 		genl.cmd = one_in(4) ? WGVIA_CMD_DEFAULT_GET : WGVIA_CMD_DEFAULT_SET;
 	put(&genl, sizeof(genl));
@@ -345,7 +345,8 @@ static void put_genl(bool dump)
 		;
 	else if (!dump && one_in(2))
 		attr(WGVIA_A_DEVICE_IFNAME, "hub\0x", one_in(8) ? below(6) : 4);
-	else if (!dump || (genl.cmd == WGVIA_CMD_BINDING_GET && one_in(2)))
+	else if (!dump || ((genl.cmd == WGVIA_CMD_BINDING_GET ||
+			    genl.cmd == WGVIA_CMD_DROPS_GET) && one_in(2)))
 		attr_u32(WGVIA_A_DEVICE_IFINDEX, device());
 	set = set || genl.cmd == WGVIA_CMD_DEVICE_SET;
 	if (set && !one_in(3))
@@ -396,7 +397,7 @@ static void damage(size_t start)
 enum kind {
 	NEWROUTE, DELROUTE, GETROUTE, DUMP_ROUTES,
 	NEWNEXTHOP, NEWRESILIENT, DELNEXTHOP, GETNEXTHOP, DUMP_NEXTHOPS, DUMP_BUCKETS,
-	DEVICE_GET, DEVICE_SET, DUMP_DEVICES, DUMP_BINDINGS,
+	DEVICE_GET, DEVICE_SET, DUMP_DEVICES, DUMP_BINDINGS, DUMP_DROPS,
 	DEFAULT_GET, DEFAULT_SET, RESOLVE, OTHER,
 	KINDS
 };
@@ -406,6 +407,7 @@ static const char *const names[KINDS] = {
 	"RTM_NEWNEXTHOP", "RTM_NEWNEXTHOP-resilient", "RTM_DELNEXTHOP", "RTM_GETNEXTHOP",
 	"RTM_GETNEXTHOP-dump", "RTM_GETNEXTHOPBUCKET-dump",
 	"DEVICE_GET", "DEVICE_SET", "DEVICE_GET-dump", "BINDING_GET-dump",
+	"DROPS_GET-dump",
 	"DEFAULT_GET", "DEFAULT_SET", "RESOLVE", "other",
 };
 
@@ -462,6 +464,8 @@ static enum kind kind_of(enum protocol protocol)
 			return dump ? OTHER : DEVICE_SET;
 		case WGVIA_CMD_BINDING_GET:
 			return dump ? DUMP_BINDINGS : OTHER;
+		case WGVIA_CMD_DROPS_GET:
+			return dump ? DUMP_DROPS : OTHER;
 		case WGVIA_CMD_DEFAULT_GET:
 			return dump ? OTHER : DEFAULT_GET;
 		case WGVIA_CMD_DEFAULT_SET:
