@@ -83,6 +83,8 @@ sending()
 
 rules()
 {
+	local words
+
 	family "$1"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub "-$f" route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
