@@ -87,6 +87,7 @@ link_scope_alone()
 	check_copies "p2=1" hub "$wide" connect=no dev=hub
 	check_counters
 	add_peer 2
+	by_route "$wide"
 }
 
 packet_socket()
@@ -108,12 +109,18 @@ segments()
 	check_counters tx-multicast=15 multicast-copies=45
 }
 
-# A nexthop that names a peer has it alone. (IPv4 takes no route where the device is given.)
+# A nexthop that names a peer has it alone.
 keyed()
 {
-	local option=()
-
 	groups "$1"
+	by_route "$group"
+}
+
+# by_route GROUP: its route names a peer. (IPv4 takes no route where the device is given.)
+by_route()
+{
+	local group=$1 option=()
+
 	if [[ $f == 4 ]]; then
 		check ip_hub route add "$group" dev hub via-wgpeer "${KEY[2]}"
 	else
@@ -276,6 +283,134 @@ more_than_may_wait()
 
 show_crowd() { in_hub wgvia show -j crowd | jq -c ".[0].counters | $1"; }
 
+# watch_groups: counters in each peer's namespace, before anything there could drop a packet
+watch_groups()
+{
+	local i
+
+	for i in 1 2 3; do
+		in_peer "$i" nft -f - <<-END || bail_out "no counters"
+			table inet seen {
+				counter adverts { }
+				counter reports4 { }
+				counter reports6 { }
+				counter old4 { }
+				counter old6 { }
+				counter daemon4 { }
+				counter daemon6 { }
+				chain input {
+					type filter hook prerouting priority raw
+					iifname != "wg0" return
+					ip6 daddr ff02::1 icmpv6 type nd-router-advert counter name adverts
+					ip daddr 224.0.0.22 ip protocol igmp counter name reports4
+					ip6 daddr ff02::16 icmpv6 type mld2-listener-report counter name reports6
+					ip daddr 239.1.2.3 ip protocol igmp counter name old4
+					ip6 daddr ff0e::123 icmpv6 type mld-listener-report counter name old6
+					ip daddr 224.0.0.5 udp dport 4747 counter name daemon4
+					ip6 daddr ff02::6 udp dport 4747 counter name daemon6
+				}
+			}
+		END
+	done
+}
+
+unwatch_groups()
+{
+	local i
+
+	for i in 1 2 3; do
+		check in_peer "$i" nft delete table inet seen
+	done
+}
+
+# came PEER NAME: packets that the counter has seen there
+came() { in_peer "$1" nft -j list counter inet seen "$2" | jq '.nftables[] | .counter // empty | .packets'; }
+
+has_come() { [[ $(came "$@") -gt 0 ]]; }
+
+# check_came NAME PEER...: something has come to these, and nothing to others. What each peer gets
+# before this was sent before.
+check_came()
+{
+	local name=$1 i got=()
+
+	for i in "${@:2}"; do
+		busywait has_come "$i" "$name" || fail "$name: none comes to peer $i"
+	done
+	for i in 1 2 3; do
+		check_send "p$i" hub "10.0.0.$i"
+		! has_come "$i" "$name" || got+=("$i")
+	done
+	check_eq "peers to which $name comes" "${*:2}" "${got[*]}"
+}
+
+# Not only datagrams: what routers advertise, and the kernel's own reports of groups, which go to
+# groups of the link whatever the scope of those that they report.
+other_protocols()
+{
+	local name
+
+	watch_groups
+	check ip_hub address add 239.1.2.3/32 dev hub autojoin
+	check ip_hub address add ff0e::123/128 dev hub autojoin
+	check in_hub python3 -c '
+import socket
+sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+sock.sendto(bytes([134, 0, 0, 0, 64, 0, 0, 0]) + bytes(8), ("ff02::1", 0, 0, socket.if_nametoindex("hub")))'
+	for name in adverts reports4 reports6; do
+		check_came "$name" 1 2 3
+	done
+	check ip_hub address del 239.1.2.3/32 dev hub
+	check ip_hub address del ff0e::123/128 dev hub
+	unwatch_groups
+}
+
+# Reports of the older versions go to the very group that they report.
+old_reports()
+{
+	local name
+
+	watch_groups
+	check in_hub sysctl -qw net.ipv4.conf.hub.force_igmp_version=2 net.ipv6.conf.hub.force_mld_version=1
+	check in_hub wg set hub peer "${KEY[2]}" allowed-ips +239.1.2.3/32,+ff0e::123/128
+	check ip_hub address add 239.1.2.3/32 dev hub autojoin
+	check ip_hub address add ff0e::123/128 dev hub autojoin
+	for name in old4 old6; do
+		check_came "$name" 2
+	done
+	check ip_hub address del 239.1.2.3/32 dev hub
+	check ip_hub address del ff0e::123/128 dev hub
+	check in_hub sysctl -qw net.ipv4.conf.hub.force_igmp_version=0 net.ipv6.conf.hub.force_mld_version=0
+	check add_peer 2
+	unwatch_groups
+}
+
+# Two daemons send at once, to a group each, less than fits in WireGuard's queue.
+at_once()
+{
+	local i
+
+	watch_groups
+	count_from_now
+	check in_hub python3 -c '
+import os, socket
+for family, group in (socket.AF_INET, "224.0.0.5"), (socket.AF_INET6, "ff02::6"):
+    if not os.fork():
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"hub")
+        for _ in range(60):
+            sock.sendto(b"hello", (group, 4747))
+        os._exit(0)
+assert [os.wait()[1] for _ in range(2)] == [0, 0]'
+	check_counters tx-multicast=120 multicast-copies=360
+	for i in 1 2 3; do
+		check_send "p$i" hub "10.0.0.$i"
+		check_eq "datagrams of each that come to peer $i" "60 60" "$(came "$i" daemon4) $(came "$i" daemon6)"
+	done
+	unwatch_groups
+}
+
 flags() { ip_hub -j link show "$1" | jq -r '.[0].flags | map(select(. == "MULTICAST")) | join(" ")'; }
 
 # mDNS and some daemons look for it.
@@ -304,6 +439,9 @@ for f in 4 6; do
 	test_add "IPv$f: what is received" received $f
 done
 test_add "more packets than may wait" more_than_may_wait
+test_add "router advertisements, IGMP and MLD reports" other_protocols
+test_add "reports that go to groups of a wider scope" old_reports
+test_add "two daemons at once" at_once
 test_add "the device says that it knows multicast" flag
 
 setup_hub 3
