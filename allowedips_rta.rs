@@ -43,6 +43,7 @@ use crate::{
             Place,
             Route, //
         },
+        trace,
         wireguard::{
             AllowedIp,
             Device,
@@ -60,7 +61,8 @@ use crate::{
         encap,
         resolve::{
             Answer,
-            Question, //
+            Question,
+            Trace, //
         },
         routed::{
             Members,
@@ -103,7 +105,14 @@ impl PeerHook for Via {
         match verdict {
             Verdict::Pass => Selection::Pass,
             Verdict::Accept(Receiver::Peer(peer), _) => Selection::Peer(peer),
-            Verdict::Accept(Receiver::EachPeer, _) | Verdict::Drop(_) => Selection::Drop,
+            Verdict::Drop(counter) => {
+                // The rule once more, for the key that the nexthop names.
+                trace::tx_drop(wg.netdev(), packet, counter.name(), || {
+                    Trace::of(|trace| select(&self, wg, packet, trace)).key
+                });
+                Selection::Drop
+            }
+            Verdict::Accept(Receiver::EachPeer, _) => Selection::Drop,
         }
     }
 
@@ -123,6 +132,9 @@ impl PeerHook for Via {
             Verdict::Drop(counter) => {
                 self.peers
                     .count_drop(from, counter, packet.segments(), packet.path());
+                trace::rx_drop(wg.netdev(), packet, counter.name(), || {
+                    self.peers.key_of(from, packet.path())
+                });
                 SourceCheck::Drop
             }
         }

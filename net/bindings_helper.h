@@ -40,6 +40,7 @@
 #include <uapi/linux/wireguard.h>
 
 #include "../netlink/generated/wgvia.h"
+#include "trace.h"
 
 #ifdef CONFIG_WGVIA_STOCK
 #include "stock/stock.h"
@@ -417,6 +418,28 @@ static inline u32 wgvia_dst_ifindex(const struct dst_entry *dst)
 	ifindex = dst_dev_rcu(dst)->ifindex;
 	rcu_read_unlock();
 	return ifindex;
+}
+
+static inline bool wgvia_tx_drop_is_enabled(void)
+{
+	return trace_wgvia_tx_drop_enabled();
+}
+
+static inline bool wgvia_rx_drop_is_enabled(void)
+{
+	return trace_wgvia_rx_drop_enabled();
+}
+
+static inline void wgvia_do_tx_drop(const struct net_device *dev, const u8 *key,
+				    const struct sk_buff *skb, const char *clause)
+{
+	trace_wgvia_tx_drop(dev, key, skb, clause);
+}
+
+static inline void wgvia_do_rx_drop(const struct net_device *dev, const u8 *key,
+				    const struct sk_buff *skb, const char *clause)
+{
+	trace_wgvia_rx_drop(dev, key, skb, clause);
 }
 
 static inline void wgvia_packet_path_begin(void)

@@ -32,5 +32,6 @@ pub(crate) mod rtnl;
 #[cfg(any(CONFIG_WGVIA_STOCK, CONFIG_WGVIA_KUNIT_TEST))]
 mod stock;
 pub(crate) mod time;
+pub(crate) mod trace;
 pub(crate) mod wireguard;
 pub(crate) mod workqueue;

@@ -10,34 +10,82 @@ use crate::net::{
 };
 use kernel::prelude::*;
 
-/// A counter, by its attribute in the generic netlink family, whose spec says what it counts.
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub(crate) enum Counter {
-    TxWgPeer = bindings::WGVIA_A_COUNTERS_TX_WGPEER,
-    TxGateway = bindings::WGVIA_A_COUNTERS_TX_GATEWAY,
-    TxOnLink = bindings::WGVIA_A_COUNTERS_TX_ONLINK,
-    TxMulticast = bindings::WGVIA_A_COUNTERS_TX_MULTICAST,
-    TxDropWgPeer = bindings::WGVIA_A_COUNTERS_TX_DROP_WGPEER,
-    TxDropGateway = bindings::WGVIA_A_COUNTERS_TX_DROP_GATEWAY,
-    TxDropOnLink = bindings::WGVIA_A_COUNTERS_TX_DROP_ONLINK,
-    TxDropNoRoute = bindings::WGVIA_A_COUNTERS_TX_DROP_NOROUTE,
-    TxDropMulticast = bindings::WGVIA_A_COUNTERS_TX_DROP_MULTICAST,
-    RxWgPeer = bindings::WGVIA_A_COUNTERS_RX_WGPEER,
-    RxGateway = bindings::WGVIA_A_COUNTERS_RX_GATEWAY,
-    RxOnLink = bindings::WGVIA_A_COUNTERS_RX_ONLINK,
-    RxNeighbour = bindings::WGVIA_A_COUNTERS_RX_NEIGHBOUR,
-    RxAllowedIps = bindings::WGVIA_A_COUNTERS_RX_ALLOWEDIPS,
-    RxLoose = bindings::WGVIA_A_COUNTERS_RX_LOOSE,
-    RxUnfiltered = bindings::WGVIA_A_COUNTERS_RX_UNFILTERED,
-    RxDropSource = bindings::WGVIA_A_COUNTERS_RX_DROP_SOURCE,
-    RxDropOwn = bindings::WGVIA_A_COUNTERS_RX_DROP_OWN,
-    RxDropNoRoute = bindings::WGVIA_A_COUNTERS_RX_DROP_NOROUTE,
-    RxDropDevice = bindings::WGVIA_A_COUNTERS_RX_DROP_DEVICE,
-    RxDropPeer = bindings::WGVIA_A_COUNTERS_RX_DROP_PEER,
-    RxDropTables = bindings::WGVIA_A_COUNTERS_RX_DROP_TABLES,
-    MulticastCopies = bindings::WGVIA_A_COUNTERS_MULTICAST_COPIES,
-    MulticastDrops = bindings::WGVIA_A_COUNTERS_MULTICAST_DROPS,
+/// Define the counters, each with its attribute in the generic netlink family.
+macro_rules! counters {
+    ($($counter:ident = $attr:ident,)*) => {
+        /// A counter, by its attribute in the generic netlink family, whose spec says what it counts.
+        #[derive(Clone, Copy)]
+        #[repr(u32)]
+        pub(crate) enum Counter {
+            $($counter = bindings::$attr,)*
+        }
+
+        impl Counter {
+            /// All of them.
+            #[cfg(CONFIG_WGVIA_KUNIT_TEST)]
+            const ALL: [Self; COUNT] = [$(Self::$counter,)*];
+
+            /// Return its name in the spec, with `_` for `-`.
+            pub(crate) fn name(self) -> &'static CStr {
+                match self {
+                    $(Self::$counter => {
+                        const ATTR: &str = stringify!($attr);
+                        const NAME: [u8; ATTR.len() + 1 - PREFIX.len()] = name_of(ATTR);
+                        const { c_str(&NAME) }
+                    })*
+                }
+            }
+        }
+    };
+}
+
+/// The beginning of the names of the attributes.
+const PREFIX: &str = "WGVIA_A_COUNTERS_";
+
+/// Return the name in small letters, with a NUL, that the name of an attribute has behind [`PREFIX`].
+const fn name_of<const N: usize>(attr: &str) -> [u8; N] {
+    let attr = attr.as_bytes();
+    let mut name = [0; N];
+    let mut i = 0;
+    while i + 1 < N {
+        name[i] = attr[PREFIX.len() + i].to_ascii_lowercase();
+        i += 1;
+    }
+    name
+}
+
+const fn c_str(name: &[u8]) -> &CStr {
+    match CStr::from_bytes_with_nul(name) {
+        Ok(name) => name,
+        Err(_) => panic!("a NUL in a name"),
+    }
+}
+
+counters! {
+    TxWgPeer = WGVIA_A_COUNTERS_TX_WGPEER,
+    TxGateway = WGVIA_A_COUNTERS_TX_GATEWAY,
+    TxOnLink = WGVIA_A_COUNTERS_TX_ONLINK,
+    TxMulticast = WGVIA_A_COUNTERS_TX_MULTICAST,
+    TxDropWgPeer = WGVIA_A_COUNTERS_TX_DROP_WGPEER,
+    TxDropGateway = WGVIA_A_COUNTERS_TX_DROP_GATEWAY,
+    TxDropOnLink = WGVIA_A_COUNTERS_TX_DROP_ONLINK,
+    TxDropNoRoute = WGVIA_A_COUNTERS_TX_DROP_NOROUTE,
+    TxDropMulticast = WGVIA_A_COUNTERS_TX_DROP_MULTICAST,
+    RxWgPeer = WGVIA_A_COUNTERS_RX_WGPEER,
+    RxGateway = WGVIA_A_COUNTERS_RX_GATEWAY,
+    RxOnLink = WGVIA_A_COUNTERS_RX_ONLINK,
+    RxNeighbour = WGVIA_A_COUNTERS_RX_NEIGHBOUR,
+    RxAllowedIps = WGVIA_A_COUNTERS_RX_ALLOWEDIPS,
+    RxLoose = WGVIA_A_COUNTERS_RX_LOOSE,
+    RxUnfiltered = WGVIA_A_COUNTERS_RX_UNFILTERED,
+    RxDropSource = WGVIA_A_COUNTERS_RX_DROP_SOURCE,
+    RxDropOwn = WGVIA_A_COUNTERS_RX_DROP_OWN,
+    RxDropNoRoute = WGVIA_A_COUNTERS_RX_DROP_NOROUTE,
+    RxDropDevice = WGVIA_A_COUNTERS_RX_DROP_DEVICE,
+    RxDropPeer = WGVIA_A_COUNTERS_RX_DROP_PEER,
+    RxDropTables = WGVIA_A_COUNTERS_RX_DROP_TABLES,
+    MulticastCopies = WGVIA_A_COUNTERS_MULTICAST_COPIES,
+    MulticastDrops = WGVIA_A_COUNTERS_MULTICAST_DROPS,
 }
 
 impl Counter {
@@ -81,41 +129,16 @@ mod tests {
     use super::*;
     use Counter::*;
 
-    const ALL: [Counter; COUNT] = [
-        TxWgPeer,
-        TxGateway,
-        TxOnLink,
-        TxMulticast,
-        TxDropWgPeer,
-        TxDropGateway,
-        TxDropOnLink,
-        TxDropNoRoute,
-        TxDropMulticast,
-        RxWgPeer,
-        RxGateway,
-        RxOnLink,
-        RxNeighbour,
-        RxAllowedIps,
-        RxLoose,
-        RxUnfiltered,
-        RxDropSource,
-        RxDropOwn,
-        RxDropNoRoute,
-        RxDropDevice,
-        RxDropPeer,
-        RxDropTables,
-        MulticastCopies,
-        MulticastDrops,
-    ];
-
     /// Each is shown as the attribute of its own number, and there is none without a counter.
     #[test]
     fn each_is_its_own_attribute() -> Result {
         let counters = Counters::new()?;
-        for (done, counter) in ALL.into_iter().enumerate() {
+        for (done, counter) in Counter::ALL.into_iter().enumerate() {
             counters.add(counter, 1 << done);
             for (attr, value) in counters.iter() {
-                let index = ALL.iter().position(|counter| *counter as u32 == attr);
+                let index = Counter::ALL
+                    .iter()
+                    .position(|counter| *counter as u32 == attr);
                 assert_eq!(
                     value,
                     index
@@ -127,6 +150,12 @@ mod tests {
         }
         assert_eq!(counters.iter().count(), COUNT);
         Ok(())
+    }
+
+    #[test]
+    fn names_are_those_of_the_spec() {
+        assert!(TxWgPeer.name() == c"tx_wgpeer");
+        assert!(RxDropTables.name() == c"rx_drop_tables");
     }
 
     #[test]

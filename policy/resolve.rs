@@ -80,6 +80,15 @@ pub(crate) struct Trace {
     leads: bool,
 }
 
+impl Trace {
+    /// Return what `decide` looks at.
+    pub(crate) fn of<T>(decide: impl FnOnce(&mut Self) -> T) -> Self {
+        let mut trace = Self::default();
+        decide(&mut trace);
+        trace
+    }
+}
+
 impl Witness for Trace {
     /// Keep the one with the longest prefix, of these one that leads to the peer, else the first.
     fn look(&mut self, place: Option<Place>, nexthop: Option<&Nexthop<'_>>, leads: bool) {
