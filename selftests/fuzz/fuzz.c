@@ -815,9 +815,7 @@ static void send_message(int fd, enum protocol protocol)
 	cover_start();
 	if (send(fd, message, length, 0) < 0 && errno != ENOBUFS)
 		die("send");
-	/* Of a device that has dropped nothing there is nothing to say. */
-	succeeded = drain(fd, kind_of(protocol) != DUMP_DROPS &&
-			      strstr(names[kind_of(protocol)], "-dump"));
+	succeeded = drain(fd, strstr(names[kind_of(protocol)], "-dump"));
 	is_new = cover_end();
 	if (!cover)
 		is_new = kept_file && succeeded && has_new_shape(protocol);

@@ -18,6 +18,35 @@ fuzz_in() { nsenter --net="/run/netns/$1" "$TMP/$2" "${@:3}"; }
 # Keys that the messages of fuzz.c name
 key() { head -c 32 /dev/zero | tr '\0' "\\$1" | base64; }
 
+# drop_one: a device of the scratch namespace that has dropped a packet, and that no message is to
+# change: dumps of drops have something to say, whatever becomes of the others. The peer sends
+# from the address of the device.
+drop_one()
+{
+	ip -n "$scratch" -batch - <<-END
+		link add quiet index 12 type wireguard
+		link add peer type wireguard
+	END
+	in_ns "$scratch" wg set quiet listen-port 51821 private-key /dev/stdin peer "${KEY[1]}" \
+		<<<"${PRIVATE[0]}"
+	in_ns "$scratch" wg set peer private-key /dev/stdin peer "${KEY[0]}" \
+		endpoint 127.0.0.1:51821 allowed-ips 0.0.0.0/0 <<<"${PRIVATE[1]}"
+	check in_ns "$scratch" wgvia set quiet mode on
+	ip -n "$scratch" -batch - <<-END
+		link set quiet up
+		address add 192.0.2.1/32 dev quiet
+		link set peer netns $far
+	END
+	ip -n "$far" -batch - <<-END
+		link set peer up
+		address add 192.0.2.1/24 dev peer
+	END
+	in_ns "$far" ping -c 1 -W 0.1 192.0.2.2 >/dev/null
+	busywait has_dropped || fail "no packet was dropped"
+}
+
+has_dropped() { in_ns "$scratch" wgvia show quiet peers | grep -q rx_drop_own; }
+
 netlink()
 {
 	local round=0 left=$messages
@@ -33,6 +62,7 @@ netlink()
 		END
 		ip netns exec "$scratch" wg set hub peer "$(key 1)" allowed-ips 10.0.0.1/32 \
 			peer "$(key 2)" allowed-ips 10.0.0.2/32
+		drop_one
 		fuzz_in "$scratch" fuzz $((left < ROUND ? left : ROUND)) $((seed + round)) \
 			hub other "$selftests/fuzz/corpus" ${kept:+"$kept"} >"$TMP/round" ||
 			fail "round $round: exit status $?"
@@ -42,6 +72,7 @@ netlink()
 		cat "$TMP/round" >>"$TMP/figures"
 		# Its routes go with it. What is on no device, or on lo, is not to meet the next round.
 		ip -n "$scratch" link del hub
+		ip -n "$far" link del peer
 		ip netns del "$scratch"
 		setup_ns scratch
 		left=$((left - ROUND)) round=$((round + 1))
@@ -145,7 +176,7 @@ for program in fuzz fuzz_packets; do
 		"$selftests/fuzz/$program.c" || exit "$KSFT_FAIL"
 done
 setup_hub 3
-setup_ns scratch
+setup_ns scratch far
 set_mode $MODE
 
 test_add "netlink messages" netlink
