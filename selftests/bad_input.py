@@ -17,7 +17,7 @@ import subprocess
 import time
 
 from lib import (NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, SLOW, Ktap, Netlink,
-                 attr, attrs, errno_name, require, scratch_netns)
+                 attr, attrs, errno_name, nest, require, scratch_netns, u16, u32)
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
@@ -63,14 +63,9 @@ IPV4 = Family("IPv4", socket.AF_INET, 16, "10.2.0.0", "10.3.0.0", "10.0.0.2")
 IPV6 = Family("IPv6", socket.AF_INET6, 48, "fd02::", "fd03::", "fd00::2")
 
 
-def u32(value):
-    return struct.pack("=I", value)
-
-
 def typed(kind, *inside):
     """RTA_ENCAP with attributes in it, of a type."""
-    return (attr(RTA_ENCAP_TYPE, struct.pack("=H", kind)) +
-            attr(RTA_ENCAP | NLA_F_NESTED, b"".join(inside)))
+    return attr(RTA_ENCAP_TYPE, u16(kind)) + nest(RTA_ENCAP, *inside)
 
 
 def raw(key=KEY):
@@ -89,8 +84,7 @@ def wgpeer(key=KEY):
 
 def object_typed(kind, *inside):
     """typed() for a nexthop object."""
-    return (attr(NHA_ENCAP_TYPE, struct.pack("=H", kind)) +
-            attr(NHA_ENCAP | NLA_F_NESTED, b"".join(inside)))
+    return attr(NHA_ENCAP_TYPE, u16(kind)) + nest(NHA_ENCAP, *inside)
 
 
 def nexthop(dev, attributes=b"", flags=0, hops=0, length=None):
@@ -256,7 +250,7 @@ def object_accepted(ktap, routes, f, attributes):
 
 def key_in(attributes):
     """The key that these attributes of a nexthop name."""
-    if attributes.get(RTA_ENCAP_TYPE) != struct.pack("=H", LWTUNNEL_ENCAP_WGPEER):
+    if attributes.get(RTA_ENCAP_TYPE) != u16(LWTUNNEL_ENCAP_WGPEER):
         return None
     encap = attributes.get(RTA_ENCAP) or attributes.get(RTA_ENCAP | NLA_F_NESTED)
     return dict(attrs(encap)).get(RTA_WGPEER)
@@ -379,7 +373,7 @@ def object_cases(routes):
         yield ("a key without the type", f, "EINVAL", "LWT encapsulation type is missing",
                oif + attr(NHA_ENCAP | NLA_F_NESTED, raw()))
         yield ("the type without a key", f, "EINVAL", "LWT encapsulation attribute is missing",
-               oif + attr(NHA_ENCAP_TYPE, struct.pack("=H", LWTUNNEL_ENCAP_WGPEER)))
+               oif + attr(NHA_ENCAP_TYPE, u16(LWTUNNEL_ENCAP_WGPEER)))
         yield ("a blackhole with a key", f, "EINVAL",
                "Blackhole attribute can not be used with gateway, oif, encap or fdb",
                attr(NHA_BLACKHOLE, b"") + good)

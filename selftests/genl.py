@@ -9,12 +9,10 @@ import struct
 import subprocess
 import time
 
-from lib import (NLA_F_NESTED, SLOW, Ktap, Netlink, attr, attrs, enter_netns, errno_name, require,
-                 scratch_netns, uapi)
+from lib import (NLA_F_NESTED, SLOW, Ktap, Netlink, attr, attrs, enter_netns, errno_name, number,
+                 require, scratch_netns, u32, uapi)
+from lib.genetlink import NETLINK_GENERIC, family as genl_family
 
-NETLINK_GENERIC = 16
-GENL_ID_CTRL = 16
-CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 3, 1, 2
 NOBODY = 65534
 BINDINGS = 400
 
@@ -30,25 +28,12 @@ def run(*command, text=None):
     return subprocess.run(command, check=True, capture_output=True, text=True, input=text).stdout
 
 
-def u32(value):
-    return struct.pack("=I", value)
-
-
-def number(payload):
-    return int.from_bytes(payload, "little")
-
-
 class Family:
     """The family, on a socket of the namespace that the thread is in."""
 
     def __init__(self):
         self.netlink = Netlink(NETLINK_GENERIC)
-        error, text, replies = self.netlink.request(
-            GENL_ID_CTRL, 0, struct.pack("=BBxx", CTRL_CMD_GETFAMILY, 1) +
-            attr(CTRL_ATTR_FAMILY_NAME, UAPI["WGVIA_FAMILY_NAME"].encode() + b"\0"))
-        if error:
-            raise OSError(error, text or os.strerror(error))
-        self.id = number(dict(attrs(replies[0][1][4:]))[CTRL_ATTR_FAMILY_ID])
+        self.id, _ = genl_family(self.netlink, UAPI["WGVIA_FAMILY_NAME"])
 
     @staticmethod
     def body(command, attributes):

@@ -14,8 +14,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 # pylint: disable=wrong-import-position
-from lib import (NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Netlink,
-                 attr, attrs, uapi)
+from lib import (NLA_TYPE_MASK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Netlink,
+                 attr, attrs, nest, number, u8, u16, u32, uapi)
+from lib.genetlink import NETLINK_GENERIC, family as genl_family
 
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR = 16, 17, 20
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
@@ -36,10 +37,6 @@ NHA_HW_STATS_ENABLE = 16
 NEXTHOP_GRP_TYPE_RES = 1
 NHA_RES_GROUP_BUCKETS, NHA_RES_GROUP_IDLE_TIMER = 1, 2
 
-NLA_TYPE_MASK = 0x3FFF
-NETLINK_GENERIC = 16
-GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2
-
 WG_CMD_GET_DEVICE, WG_CMD_SET_DEVICE = 0, 1
 WGDEVICE_A_IFNAME, WGDEVICE_A_PRIVATE_KEY = 2, 3
 WGDEVICE_A_LISTEN_PORT, WGDEVICE_A_PEERS = 6, 8
@@ -51,26 +48,6 @@ UAPI = uapi()
 ADD = NLM_F_CREATE | NLM_F_EXCL
 REPLACE = NLM_F_CREATE | NLM_F_REPLACE
 APPEND = NLM_F_CREATE | NLM_F_APPEND
-
-
-def number(payload):
-    return int.from_bytes(payload, "little")
-
-
-def u8(value):
-    return struct.pack("=B", value)
-
-
-def u16(value):
-    return struct.pack("=H", value)
-
-
-def u32(value):
-    return struct.pack("=I", value)
-
-
-def nest(kind, *payload):
-    return attr(kind | NLA_F_NESTED, b"".join(payload))
 
 
 def family_of(address):
@@ -141,12 +118,10 @@ class Control:
 
     def family(self, name):
         """The id of a generic netlink family, which changes when its module is loaded again."""
-        error, _, replies = self.genl.request(
-            GENL_ID_CTRL, 0, struct.pack("=BBxx", CTRL_CMD_GETFAMILY, 1) +
-            attr(CTRL_ATTR_FAMILY_NAME, name.encode() + b"\0"))
-        if error:
+        try:
+            return genl_family(self.genl, name)[0]
+        except FileNotFoundError:
             return None
-        return struct.unpack("=H", dict(attrs(replies[0][1][4:]))[CTRL_ATTR_FAMILY_ID])[0]
 
     # --- routes and nexthops ---
 

@@ -12,11 +12,10 @@ import struct
 import time
 
 import control
-from control import (ADD, APPEND, REPLACE, UAPI, Control, multipath, nest, peer, through, u32,
-                     via_gateway, via_key)
+from control import ADD, APPEND, REPLACE, UAPI, Control, multipath, peer, through, via_gateway, via_key
 from inject import EVERYWHERE, libc
 from lib import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, SLOW, Netlink,
-                 attr, netns)
+                 attr, nest, netns, u32)
 
 SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176
 INDEX = 1000

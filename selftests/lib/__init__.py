@@ -53,11 +53,11 @@ def netns(name, back):
 @contextlib.contextmanager
 def scratch_netns(name):
     """Be in a new namespace, which is deleted afterwards, also when interrupted."""
-    def interrupted(number, _):
-        sys.exit(128 + number)
+    def interrupted(signum, _):
+        sys.exit(128 + signum)
 
-    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
-        signal.signal(number, interrupted)
+    for signum in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(signum, interrupted)
     name = f"{name}-wgvia-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
@@ -135,14 +135,36 @@ NLA_TYPE_MASK = 0x3FFF
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 
 
-def errno_name(number):
+def errno_name(error):
     """The name that the kernel has for it, or 0."""
-    return "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode.get(number, number)
+    return "EOPNOTSUPP" if error == errno.EOPNOTSUPP else errno.errorcode.get(error, error)
+
+
+def u8(value):
+    return struct.pack("=B", value)
+
+
+def u16(value):
+    return struct.pack("=H", value)
+
+
+def u32(value):
+    return struct.pack("=I", value)
+
+
+def number(payload):
+    """The number that an attribute holds, of any length."""
+    return int.from_bytes(payload, "little")
 
 
 def attr(kind, payload):
     """One attribute, padded."""
     return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def nest(kind, *payload):
+    """One attribute that holds others."""
+    return attr(kind | NLA_F_NESTED, b"".join(payload))
 
 
 def attrs(data):

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """A generic netlink family by its YNL spec: what its notifications say, by the spec's names."""
 
-import os
 import socket
-import struct
 
 import yaml
 
-from lib import NLA_TYPE_MASK, SLOW, SOL_NETLINK, Netlink, attr, attrs
+from lib import NLA_TYPE_MASK, SLOW, SOL_NETLINK, Netlink, attrs, number
+from lib.genetlink import NETLINK_GENERIC, family
 
-NETLINK_GENERIC, GENL_ID_CTRL = 16, 16
-CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_ATTR_MCAST_GROUPS = 3, 1, 2, 7
-CTRL_ATTR_MCAST_GRP_NAME, CTRL_ATTR_MCAST_GRP_ID = 1, 2
 NETLINK_ADD_MEMBERSHIP = 1
 SO_RCVBUFFORCE = 33
 
@@ -41,7 +37,7 @@ class Spec:
             elif entry["type"] == "flag":
                 value = True
             else:
-                value = int.from_bytes(payload, "little")
+                value = number(payload)
             if entry.get("multi-attr"):
                 values.setdefault(entry["name"], []).append(value)
             else:
@@ -55,35 +51,19 @@ class Spec:
         return operation["name"], self.decode(same_as["attribute-set"], data[4:])
 
 
-def groups(family):
-    """(number of a family, numbers of its multicast groups by their names)"""
-    error, text, replies = Netlink(NETLINK_GENERIC).request(
-        GENL_ID_CTRL, 0, struct.pack("=BBxx", CTRL_CMD_GETFAMILY, 1) +
-        attr(CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0"))
-    if error:
-        raise OSError(error, text or os.strerror(error))
-    reply = {kind & NLA_TYPE_MASK: payload for kind, payload in attrs(replies[0][1][4:])}
-    found = {}
-    for _, entry in attrs(reply[CTRL_ATTR_MCAST_GROUPS]):
-        group = dict(attrs(entry))
-        name = group[CTRL_ATTR_MCAST_GRP_NAME].rstrip(b"\0").decode()
-        found[name] = int.from_bytes(group[CTRL_ATTR_MCAST_GRP_ID], "little")
-    return int.from_bytes(reply[CTRL_ATTR_FAMILY_ID], "little"), found
-
-
 class Listener:
     """A socket of the namespace that the thread is in, in some groups of the family of a spec."""
 
     def __init__(self, spec, *names, rcvbuf=None):
         self.spec = spec
-        _, known = groups(spec.name)
+        _, groups = family(Netlink(NETLINK_GENERIC), spec.name)
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, rcvbuf)
         self.sock.bind((0, 0))
         self.sock.settimeout(20 * SLOW)
         for name in names:
-            self.sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, known[name])
+            self.sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, groups[name])
 
     def __enter__(self):
         return self

@@ -2,24 +2,18 @@
 """What wgvia resolve says of packets: asked in bulk, by netlink."""
 
 import base64
-import os
 import socket
 import struct
 
-from lib import Netlink, attr, attrs, errno_name, uapi
+from lib import Netlink, attr, attrs, errno_name, number, u8, u16, u32, uapi
+from lib.genetlink import NETLINK_GENERIC, family
 
-NETLINK_GENERIC, GENL_ID_CTRL = 16, 16
-CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 3, 1, 2
 UAPI = uapi()
 VERDICTS = {UAPI[f"WGVIA_VERDICT_{name.upper()}"]: name for name in (
     "accept", "copy", "drop", "elsewhere", "unreachable")}
 CLAUSES = {value: name.removeprefix("WGVIA_A_COUNTERS_").lower().replace("_", "-")
            for name, value in UAPI.items() if name.startswith("WGVIA_A_COUNTERS_")
            and name != "WGVIA_A_COUNTERS_MAX"}
-
-
-def number(payload):
-    return int.from_bytes(payload, "little")
 
 
 class Resolver:
@@ -30,12 +24,7 @@ class Resolver:
         self.keys = {name: base64.b64decode(key) for name, key in keys.items()}
         self.names = {key: name for name, key in self.keys.items()}
         self.netlink = Netlink(NETLINK_GENERIC)
-        error, text, replies = self.netlink.request(
-            GENL_ID_CTRL, 0, struct.pack("=BBxx", CTRL_CMD_GETFAMILY, 1) +
-            attr(CTRL_ATTR_FAMILY_NAME, UAPI["WGVIA_FAMILY_NAME"].encode() + b"\0"))
-        if error:
-            raise OSError(error, text or os.strerror(error))
-        self.family = number(dict(attrs(replies[0][1][4:]))[CTRL_ATTR_FAMILY_ID])
+        self.family, _ = family(self.netlink, UAPI["WGVIA_FAMILY_NAME"])
 
     def ask(self, packet, peer=None, unrouted=False):
         """(verdict, clause or None, peer or None) of a packet that is sent or, with `peer`, comes
@@ -45,11 +34,11 @@ class Resolver:
 
         request = struct.pack("=BBxx", UAPI["WGVIA_CMD_RESOLVE"], UAPI["WGVIA_FAMILY_VERSION"])
         request += put("IFNAME", self.device) + put("DESTINATION", packet.dst.packed)
-        request += put("SOURCE", packet.src.packed) + put("MARK", struct.pack("=I", packet.mark))
-        request += put("DSCP", bytes([packet.dscp])) + put("SPORT", struct.pack("=H", packet.sport))
-        request += put("DPORT", struct.pack("=H", packet.dport))
+        request += put("SOURCE", packet.src.packed) + put("MARK", u32(packet.mark))
+        request += put("DSCP", u8(packet.dscp))
+        request += put("SPORT", u16(packet.sport)) + put("DPORT", u16(packet.dport))
         if packet.oif:
-            request += put("OIF", struct.pack("=I", socket.if_nametoindex(packet.oif)))
+            request += put("OIF", u32(socket.if_nametoindex(packet.oif)))
         if unrouted:
             request += put("UNROUTED", b"")
         if peer:
