@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import errno
 import gzip
+import json
 import os
 import re
 import shutil
@@ -65,6 +66,31 @@ def scratch_netns(name):
         yield name
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+NOBODY = 65534
+
+
+def as_nobody(function):
+    """What a function returns in a process without privileges, as JSON carries it; its exception
+    in words."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            answer = function()
+        except Exception as err:  # pylint: disable=broad-except
+            answer = f"{type(err).__name__}: {err}"
+        os.write(write, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        result = answer.read()
+    os.waitpid(child, 0)
+    return json.loads(result)
 
 
 def require(*tools):
