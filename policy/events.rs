@@ -69,20 +69,26 @@ pub(crate) fn groups(listener: &Option<Listener<Events>>) -> u8 {
     }
 }
 
+/// Send a notification of the group in the network namespace of the device that it is about; `fill`
+/// gets its number, and writes it and the state.
+fn tell(
+    dev: &NetDevice,
+    group: Group,
+    command: u32,
+    path: &PacketPath,
+    fill: impl FnOnce(&mut Message<'_>, u32) -> Result,
+) {
+    notify(dev.net_now(path), group, command, path, fill);
+}
+
 /// Tell of the settings of a device, which have changed or are new in the network namespace.
 pub(crate) fn device_changed(dev: &NetDevice, via: &Via, rtnl: &Rtnl) {
     on_packet_path(|path| {
         let command = abi::WGVIA_CMD_DEVICE_CHANGE_NTF;
-        notify(
-            dev.net_now(path),
-            Group::Config,
-            command,
-            path,
-            |message, seq| {
-                put_device(message, dev, Some(via), rtnl)?;
-                message.put_u32(abi::WGVIA_A_DEVICE_SEQ, seq)
-            },
-        );
+        tell(dev, Group::Config, command, path, |message, seq| {
+            put_device(message, dev, Some(via), rtnl)?;
+            message.put_u32(abi::WGVIA_A_DEVICE_SEQ, seq)
+        });
     });
 }
 
@@ -90,17 +96,11 @@ pub(crate) fn device_changed(dev: &NetDevice, via: &Via, rtnl: &Rtnl) {
 pub(crate) fn device_deleted(dev: &NetDevice, rtnl: &Rtnl) {
     on_packet_path(|path| {
         let command = abi::WGVIA_CMD_DEVICE_DEL_NTF;
-        notify(
-            dev.net_now(path),
-            Group::Config,
-            command,
-            path,
-            |message, seq| {
-                message.put_u32(abi::WGVIA_A_DEVICE_IFINDEX, dev.ifindex())?;
-                message.put_string(abi::WGVIA_A_DEVICE_IFNAME, dev.name(rtnl))?;
-                message.put_u32(abi::WGVIA_A_DEVICE_SEQ, seq)
-            },
-        );
+        tell(dev, Group::Config, command, path, |message, seq| {
+            message.put_u32(abi::WGVIA_A_DEVICE_IFINDEX, dev.ifindex())?;
+            message.put_string(abi::WGVIA_A_DEVICE_IFNAME, dev.name(rtnl))?;
+            message.put_u32(abi::WGVIA_A_DEVICE_SEQ, seq)
+        });
     });
 }
 
@@ -113,16 +113,10 @@ pub(super) fn binding_changed(binding: &Binding) {
         };
         let dev = wg.netdev();
         let command = abi::WGVIA_CMD_BINDING_CHANGE_NTF;
-        notify(
-            dev.net_now(path),
-            Group::Config,
-            command,
-            path,
-            |message, seq| {
-                put_binding(message, dev, binding, via.states_of(binding.key()))?;
-                message.put_u32(abi::WGVIA_A_BINDING_SEQ, seq)
-            },
-        );
+        tell(dev, Group::Config, command, path, |message, seq| {
+            put_binding(message, dev, binding, via.states_of(binding.key()))?;
+            message.put_u32(abi::WGVIA_A_BINDING_SEQ, seq)
+        });
     });
 }
 
@@ -135,7 +129,7 @@ fn peer(
     path: &PacketPath,
     fill: impl FnOnce(&mut Message<'_>) -> Result,
 ) {
-    notify(dev.net_now(path), group, command, path, |message, seq| {
+    tell(dev, group, command, path, |message, seq| {
         message.put_u32(abi::WGVIA_A_PEER_IFINDEX, dev.ifindex())?;
         message.put_bytes(abi::WGVIA_A_PEER_KEY, key.as_bytes())?;
         fill(message)?;
@@ -173,22 +167,15 @@ impl Observer for Events {
         match event {
             Event::Settings(settings) => {
                 let command = abi::WGVIA_CMD_WIREGUARD_CHANGE_NTF;
-                notify(
-                    dev.net_now(path),
-                    Group::Config,
-                    command,
-                    path,
-                    |message, seq| {
-                        message.put_u32(abi::WGVIA_A_WIREGUARD_IFINDEX, dev.ifindex())?;
-                        message
-                            .put_u16(abi::WGVIA_A_WIREGUARD_LISTEN_PORT, settings.listen_port)?;
-                        message.put_u32(abi::WGVIA_A_WIREGUARD_FWMARK, settings.fwmark)?;
-                        if let Some(key) = settings.public_key {
-                            message.put_bytes(abi::WGVIA_A_WIREGUARD_PUBLIC_KEY, key.as_bytes())?;
-                        }
-                        message.put_u32(abi::WGVIA_A_WIREGUARD_SEQ, seq)
-                    },
-                );
+                tell(dev, Group::Config, command, path, |message, seq| {
+                    message.put_u32(abi::WGVIA_A_WIREGUARD_IFINDEX, dev.ifindex())?;
+                    message.put_u16(abi::WGVIA_A_WIREGUARD_LISTEN_PORT, settings.listen_port)?;
+                    message.put_u32(abi::WGVIA_A_WIREGUARD_FWMARK, settings.fwmark)?;
+                    if let Some(key) = settings.public_key {
+                        message.put_bytes(abi::WGVIA_A_WIREGUARD_PUBLIC_KEY, key.as_bytes())?;
+                    }
+                    message.put_u32(abi::WGVIA_A_WIREGUARD_SEQ, seq)
+                });
             }
             Event::PeerAdded(key, allowed_ips) => {
                 let command = abi::WGVIA_CMD_PEER_ADD_NTF;
