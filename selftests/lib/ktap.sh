@@ -108,38 +108,45 @@ check_eq()
   got:      ${3//$'\n'/$indent}"
 }
 
+# run_quietly COMMAND...: it without input; what it says, to the variable out of the caller
+run_quietly()
+{
+	out=$("$@" 2>&1 </dev/null)
+}
+
+# check_says TEXT COMMAND...: succeeds, with this output and no other
+check_says()
+{
+	local out text=$1
+	shift
+
+	run_quietly "$@"
+	check_eq "exit status of: $*" 0 $?
+	check_eq "output of: $*" "$text" "$out"
+}
+
 # check COMMAND...: succeeds, and says nothing
 check()
 {
-	local out status
-
-	out=$("$@" 2>&1 </dev/null)
-	status=$?
-	check_eq "exit status of: $*" 0 "$status"
-	check_eq "output of: $*" "" "$out"
+	check_says "" "$@"
 }
 
 # check_warns TEXT COMMAND...: succeeds, and says this and nothing else
 check_warns()
 {
-	local text=$1 out status
+	local text=$1
 	shift
 
-	out=$("$@" 2>&1 </dev/null)
-	status=$?
-	check_eq "exit status of: $*" 0 "$status"
-	check_eq "warning of: $*" "Warning: $text." "$out"
+	check_says "Warning: $text." "$@"
 }
 
 # check_fails TEXT COMMAND...: fails, with these very words (and no others)
 check_fails()
 {
-	local text=$1 out status
+	local out text=$1
 	shift
 
-	out=$("$@" 2>&1 </dev/null)
-	status=$?
-	[[ $status -ne 0 ]] || fail "succeeded, and should have failed: $*"
+	! run_quietly "$@" || fail "succeeded, and should have failed: $*"
 	check_eq "error of: $*" "$text" "$out"
 }
 
