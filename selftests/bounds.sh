@@ -76,8 +76,8 @@ tables()
 	check_source "$longer_addr" rx-wgpeer p3
 }
 
-# nexthops COUNT KEY: so many of nobody, and one that names the key
-nexthops()
+# add_nexthops COUNT KEY: so many of nobody, and one that names the key
+add_nexthops()
 {
 	local i hops=()
 
@@ -92,10 +92,10 @@ nexthops()
 members()
 {
 	family "$1"
-	nexthops $((MEMBERS - 1)) "${KEY[2]}"
+	add_nexthops $((MEMBERS - 1)) "${KEY[2]}"
 	check_source "$addr" rx-wgpeer p2
 	check ip_hub route del "$prefix"
-	nexthops "$MEMBERS" "${KEY[2]}"
+	add_nexthops "$MEMBERS" "${KEY[2]}"
 	check_source "$addr" rx-drop-peer none
 	set_filter loose
 	check_source "$addr" rx-loose p1,p2,p3

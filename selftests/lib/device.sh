@@ -91,6 +91,15 @@ routes()
 		sed -E 's/ +/ /g; s/ $//; s/ (proto boot|metric 1024|pref medium)//g'
 }
 
+# nexthops FAMILY: of all routes of the hub to $prefix, in their order: the key, the gateway or
+# the device of each
+nexthops()
+{
+	ip_hub "-$1" -j route show "$prefix" |
+		jq -r '[.[] | .nexthops // [.] | .[] | .via_wgpeer // .gateway // .via.host // .dev] | join(" ")' |
+		names
+}
+
 # module_idle: nothing refers to the module any more
 module_idle()
 {
