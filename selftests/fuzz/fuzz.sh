@@ -12,6 +12,15 @@ messages=${1:-10000} seed=${2:-$SRANDOM} kept=${3:-}
 packets=$((messages / 10))
 ROUND=20000
 
+# compile PROGRAM PART...: from the files of these names
+compile()
+{
+	local files=("${@/%/.c}")
+
+	gcc-14 -O1 -Wall -Wextra -Werror -idirafter "$selftests/../include/uapi" -o "$TMP/$1" \
+		"${files[@]/#/$selftests/fuzz/}" || exit "$KSFT_FAIL"
+}
+
 # Not by ip netns exec, which mounts another /sys: KCOV is there.
 fuzz_in() { nsenter --net="/run/netns/$1" "$TMP/$2" "${@:3}"; }
 
@@ -171,10 +180,8 @@ all_goes()
 
 MODE=on
 echo "# seed: $seed"
-for program in fuzz fuzz_packets; do
-	gcc-14 -O1 -Wall -Wextra -Werror -idirafter "$selftests/../include/uapi" -o "$TMP/$program" \
-		"$selftests/fuzz/$program.c" || exit "$KSFT_FAIL"
-done
+compile fuzz make kind corpus coverage message
+compile fuzz_packets message
 setup_hub 3
 setup_ns scratch far
 set_mode $MODE
