@@ -22,8 +22,8 @@ import struct
 import time
 
 from lib import Ktap, require, scratch_netns
+from lib.forged import checksum
 from lib.noise import Session
-from lib.packets import checksum
 from model.lab import (ETH_P_ALL, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE, SOL_PACKET, TIMEOUT, Lab,
                        run)
 

@@ -27,8 +27,9 @@ import sys
 import time
 
 import sites
+from faulty import Lab, Lost  # and with it the way to lib
 from inject import FAIL_NTH, MACHINERY, OWN_TOOLS, WITHIN, Faults, Symbols
-from operations import Lab, Lost, operations  # and with it the way to lib
+from operations import operations
 from lib import KSFT_SKIP, Ktap, require, scratch_netns
 
 # Sites that no operation comes by, as (function, allocator), how many, and why. The function is a

@@ -22,7 +22,7 @@ import time
 
 from control import family_of
 from lib import enter_netns, netns
-from lib.packets import ETH_P_IP, ETH_P_IPV6, forged
+from lib.forged import ETH_P_IP, ETH_P_IPV6, forged
 
 PORT = 4748
 SO_TIMESTAMPNS, UDP_SEGMENT = 35, 103

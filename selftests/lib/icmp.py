@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 
-from lib.packets import PORT, checksum
+from lib.forged import PORT, checksum
 
 ICMP_REDIRECT, ICMP_REDIR_HOST = 5, 1
 ROUTER_ADVERTISEMENT, ICMPV6_REDIRECT = 134, 137
