@@ -90,7 +90,10 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-impl PeerHook for Via {
+#[allow(unsafe_code)]
+// SAFETY: Peers are kept in the slots of bindings and of `peers` alone. `remove_peer` empties both slots
+// of a key, and `Via::detach` all of them, under RTNL. The slot of the device is a member.
+unsafe impl PeerHook for Via {
     fn select_peer(self: ArcBorrow<'_, Self>, wg: Device<'_>, packet: &Packet<'_>) -> Selection {
         let mut verdict = select(&self, wg, packet, &mut ());
         if let Verdict::Accept(Receiver::EachPeer, counter) = verdict {

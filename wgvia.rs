@@ -7,7 +7,7 @@
 //! | `allowedips_rta.rs` | the rule: peer selection and source filter |
 //! | `netlink_ext.rs` | the generic netlink family |
 //! | `policy/` | devices, bindings, settings and counters |
-//! | `net/` | the abstractions; the only unsafe code |
+//! | `net/` | the abstractions, with the unsafe code |
 
 #![deny(unsafe_code)]
 

@@ -63,7 +63,15 @@ pub(crate) enum SourceCheck {
 }
 
 /// An object that decides for a device in place of its AllowedIPs.
-pub(crate) trait PeerHook: Send + Sync + 'static {
+///
+/// # Safety
+///
+/// What WireGuard frees with a device must not be reached after that:
+///
+/// - The object keeps no [`Peer`] of a key when [`Self::peer_removed`] of this key has returned, and
+///   none at all when whoever has called [`Attachment::detach`] lets go of RTNL.
+/// - [`Self::device_slot`] always returns the same slot.
+pub(crate) unsafe trait PeerHook: Send + Sync + 'static {
     /// Choose the peer that `packet` goes to.
     fn select_peer(self: ArcBorrow<'_, Self>, wg: Device<'_>, packet: &Packet<'_>) -> Selection;
 
@@ -79,7 +87,7 @@ pub(crate) trait PeerHook: Send + Sync + 'static {
     /// context, under WireGuard's update lock of the device.
     fn peer_added(&self, peer: Peer, key: &PublicKey);
 
-    /// Give all references to a peer back: it is going, and [`Device::peer_by_key`] does not find it
+    /// Give the references to a peer back: it is going, and [`Device::peer_by_key`] does not find it
     /// any more. Process context, under WireGuard's update lock of the device.
     fn peer_removed(&self, key: &PublicKey);
 
