@@ -81,25 +81,48 @@ digest() {
 
 stamp_of() { cat "$build/stamp/$1" 2>/dev/null || true; }
 
+# code FUNCTION...: one hash of these functions of this file, for the inputs of a step
+code() { declare -f "$@" | sha256sum | cut -d' ' -f1; }
+
+# progress NAME LOG [SECONDS]: each minute say for how long the step has run, how long it took
+# the last time, and where it is, until this script ends
+progress() {
+	local start=$SECONDS next=60 pause
+	exec 7>&- 8>&- 9>&- {pause}<> <(:)
+	while kill -0 $$ 2>/dev/null; do
+		# The built-in wait: a sleep would outlive this.
+		read -r -t 2 -u "$pause" || true
+		((SECONDS - start >= next)) || continue
+		say "$1: $next s${3:+ of about $3}: $(tail -n 1 "$2" | tr -dc '[:print:]' | cut -c 1-60)"
+		next=$((next + 60))
+	done
+}
+
 # step NAME INPUTS WHAT COMMAND...: run COMMAND (a script) unless it has already
 # succeeded for these INPUTS (a string, mostly a digest). What it prints goes to
 # a log, and its end to the screen when it fails.
 step() {
-	local name=$1 inputs=$2 what=$3 log start
+	local name=$1 inputs=$2 what=$3 log start status=0 ticker
 	shift 3
 	[[ $(stamp_of "$name") != "$inputs" ]] || return 0
 	log=$build/log/$name.log
 	say "$name: $what"
 	rm -f "$build/stamp/$name"
+	: >"$log"
 	start=$SECONDS
-	if ! "$@" >"$log" 2>&1; then
-		own "$log"
+	progress "$name" "$log" "$(cat "$log.seconds" 2>/dev/null || true)" &
+	ticker=$!
+	"$@" >"$log" 2>&1 || status=$?
+	kill "$ticker" 2>/dev/null || true
+	wait "$ticker" 2>/dev/null || true
+	own "$log"
+	if ((status)); then
 		tail -n 40 "$log" >&2
 		die "$name failed, the whole of it is in $log"
 	fi
-	own "$log"
+	echo $((SECONDS - start)) >"$log.seconds"
 	printf '%s\n' "$inputs" >"$build/stamp/$name"
-	own "$build/stamp/$name"
+	own "$log.seconds" "$build/stamp/$name"
 	say "$name: done in $((SECONDS - start)) s"
 }
 

@@ -85,6 +85,7 @@ netlink()
 		ip netns del "$scratch"
 		setup_ns scratch
 		left=$((left - ROUND)) round=$((round + 1))
+		((left <= 0)) || echo "# $left messages left after $SECONDS s"
 	done
 	awk '/sent,/ { sent[$2] += $3; good[$2] += $5; all += $3; done += $5 }
 	     END { for (k in sent) print "#", k, sent[k], "sent,", good[k], "succeeded"

@@ -136,7 +136,9 @@ def main():
     workers += [Routes(world, seed, number) for number in range(ROUTE_THREADS)]
     for worker in workers:
         worker.start()
-    world.stop.wait(seconds)
+    end = time.monotonic() + seconds
+    while (rest := end - time.monotonic()) > 0 and not world.stop.wait(min(rest, 60)):
+        print(f"# {max(0, end - time.monotonic()):.0f} s left", flush=True)
     world.stop.set()
     for worker in workers:
         worker.join()
