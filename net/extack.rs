@@ -17,7 +17,7 @@ use kernel::prelude::*;
 pub(crate) struct ExtAck<'a>(*mut bindings::netlink_ext_ack, PhantomData<&'a ()>);
 
 impl ExtAck<'_> {
-    /// Wraps the extack that the kernel passed to a netlink handler.
+    /// Wrap the extack that the kernel passed to a netlink handler.
     ///
     /// # Safety
     ///
@@ -27,7 +27,7 @@ impl ExtAck<'_> {
         Self(ptr, PhantomData)
     }
 
-    /// Sets the message; the last one wins. It is copied, and what is longer than 79 bytes is cut
+    /// Set the message; the last one wins. It is copied, and what is longer than 79 bytes is cut
     /// off.
     pub(crate) fn set(&self, msg: &CStr) {
         // SAFETY: The pointer is null, which the function checks, or valid by the type invariants,

@@ -158,7 +158,7 @@ impl<'a> Request<'a> {
         unsafe { ExtAck::from_raw((*self.info).extack) }
     }
 
-    /// Sends the reply that `fill` writes. Fails with `ENOMEM`, with `EMSGSIZE` if there is no room
+    /// Send the reply that `fill` writes. Fails with `ENOMEM`, with `EMSGSIZE` if there is no room
     /// for it, or with what `fill` does.
     pub(crate) fn reply(&self, fill: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
         // SAFETY: Allocates.
@@ -280,7 +280,7 @@ impl<'a> Dump<'a> {
         unsafe { &mut *(&raw mut (*self.callback).__bindgen_anon_1).cast::<Cursor>() }
     }
 
-    /// Adds a message; `EMSGSIZE` if this part of the dump is full and the next goes on from the
+    /// Add a message; `EMSGSIZE` if this part of the dump is full and the next goes on from the
     /// cursor.
     pub(crate) fn message(&mut self, fill: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
         // SAFETY: Valid by the type invariants, as is what the dump knows of its request.

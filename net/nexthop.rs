@@ -61,7 +61,7 @@ impl<'p> Nexthop<'p> {
         self.gateway.filter(|_| self.named)
     }
 
-    /// Reads it from an IPv4 dst of a packet to `destination`; [`None`] if that leads where an ICMP
+    /// Read it from an IPv4 dst of a packet to `destination`; [`None`] if that leads where an ICMP
     /// redirect says, and not where the FIB does.
     ///
     /// # Safety
@@ -102,7 +102,7 @@ impl<'p> Nexthop<'p> {
         nexthop.unless_redirected(flags & bindings::RTCF_REDIRECTED != 0)
     }
 
-    /// Reads it from an IPv6 dst of a packet to `destination`; [`None`] if that leads where an
+    /// Read it from an IPv6 dst of a packet to `destination`; [`None`] if that leads where an
     /// ICMPv6 redirect says, and not where the FIB does.
     ///
     /// # Safety
@@ -139,7 +139,7 @@ impl<'p> Nexthop<'p> {
         (!redirected || self.encap.is_some()).then_some(self)
     }
 
-    /// Reads it from the FIB. Pass as `advertised` what [`is_advertised`] says of the route.
+    /// Read it from the FIB. Pass as `advertised` what [`is_advertised`] says of the route.
     ///
     /// # Safety
     ///

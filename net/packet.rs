@@ -120,7 +120,7 @@ pub(crate) struct Packet<'p> {
 }
 
 impl<'p> Packet<'p> {
-    /// Wraps a packet; [`None`] if its protocol is neither IPv4 nor IPv6.
+    /// Wrap a packet; [`None`] if its protocol is neither IPv4 nor IPv6.
     ///
     /// # Safety
     ///

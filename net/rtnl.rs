@@ -36,7 +36,7 @@ impl Rtnl {
 pub(crate) struct RtnlGuard(Rtnl);
 
 impl RtnlGuard {
-    /// Takes RTNL. Process context; may sleep.
+    /// Take RTNL. Process context; may sleep.
     pub(crate) fn lock() -> Self {
         // SAFETY: Callable from process context, released in `drop`.
         unsafe { bindings::rtnl_lock() };
