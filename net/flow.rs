@@ -49,13 +49,13 @@ pub(crate) struct Flow {
 /// # Invariants
 ///
 /// The pointer is valid, and this object owns a reference to it.
-pub(crate) struct Routed {
+pub(crate) struct Dst {
     dst: NonNull<bindings::dst_entry>,
     source: IpAddr,
     place: Option<Place>,
 }
 
-impl Routed {
+impl Dst {
     /// Return the index of the device that it leads through.
     pub(crate) fn ifindex(&self) -> u32 {
         // SAFETY: Valid by the type invariants.
@@ -74,7 +74,7 @@ impl Routed {
     }
 }
 
-impl Drop for Routed {
+impl Drop for Dst {
     fn drop(&mut self) {
         // SAFETY: The reference is owned by the type invariants.
         unsafe { bindings::dst_release(self.dst.as_ptr()) };
@@ -85,7 +85,7 @@ impl Flow {
     /// Route it as a packet that the host sends, in the network namespace of `dev`, as for a UDP socket
     /// of the owner of the namespace; [`None`] if it can not be sent. To a destination of link scope
     /// it is sent by `dev` unless `oif` says otherwise. Process context.
-    pub(crate) fn route(&self, dev: &NetDevice) -> Option<Routed> {
+    pub(crate) fn route(&self, dev: &NetDevice) -> Option<Dst> {
         match self.destination {
             IpAddr::V4(destination) => self.route4(dev, destination),
             IpAddr::V6(destination) => self.route6(dev, destination),
@@ -117,7 +117,7 @@ impl Flow {
         }
     }
 
-    fn route4(&self, dev: &NetDevice, destination: Ipv4Addr) -> Option<Routed> {
+    fn route4(&self, dev: &NetDevice, destination: Ipv4Addr) -> Option<Dst> {
         let mut flow = bindings::flowi4 {
             __fl_common: self.common(dev, self.oif),
             daddr: addr::to_be32(destination),
@@ -135,14 +135,14 @@ impl Flow {
             bindings::wgvia_route4(net, &mut flow, &mut place)
         })?;
         // INVARIANT: It comes with a reference.
-        Some(Routed {
+        Some(Dst {
             dst,
             source: addr::from_be32(flow.saddr),
             place: Place::from_raw(place),
         })
     }
 
-    fn route6(&self, dev: &NetDevice, destination: Ipv6Addr) -> Option<Routed> {
+    fn route6(&self, dev: &NetDevice, destination: Ipv6Addr) -> Option<Dst> {
         // SAFETY: Reads a variable that is not written after boot.
         if !unsafe { bindings::ipv6_mod_enabled() } {
             return None;
@@ -176,7 +176,7 @@ impl Flow {
             bindings::wgvia_route6(net, &mut flow, &mut place)
         })?;
         // INVARIANT: It comes with a reference.
-        Some(Routed {
+        Some(Dst {
             dst,
             source: IpAddr::V6(source),
             place: Place::from_raw(place),
@@ -185,10 +185,10 @@ impl Flow {
 
     /// Make the packet, as `dev` gets it to send, or has received it if it is not routed. Process
     /// context. Fails with `ENOMEM`.
-    pub(crate) fn packet(&self, dev: &NetDevice, routed: Option<Routed>) -> Result<OwnedPacket> {
+    pub(crate) fn packet(&self, dev: &NetDevice, routed: Option<Dst>) -> Result<OwnedPacket> {
         let source = match (&routed, self.source) {
             (_, Some(source)) => Some(source),
-            (Some(routed), None) => Some(routed.source),
+            (Some(dst), None) => Some(dst.source),
             (None, None) => None,
         };
         let mut header = [0; Self::MAX_LEN];
@@ -223,8 +223,8 @@ impl Flow {
                 self.mark,
             );
             if !skb.is_null() {
-                if let Some(routed) = routed {
-                    bindings::wgvia_skb_set_dst(skb, routed.into_raw());
+                if let Some(dst) = routed {
+                    bindings::wgvia_skb_set_dst(skb, dst.into_raw());
                 }
             }
             skb

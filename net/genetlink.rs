@@ -76,7 +76,7 @@ impl<'a> Request<'a> {
     ///
     /// `info` is valid for `'a`, and is what generic netlink made of a request for the operation
     /// `command` of a static family of split operations, a `doit` or `dumpit` as `capability` says.
-    unsafe fn new(info: *const bindings::genl_info, command: u32, capability: u32) -> Self {
+    unsafe fn from_raw(info: *const bindings::genl_info, command: u32, capability: u32) -> Self {
         // INVARIANT: The caller promises it.
         Self {
             info,
@@ -233,7 +233,7 @@ impl<'a> Dump<'a> {
     ///
     /// The arguments are those of the `dumpit` operation `command` of the family, which does not
     /// return before `'a` ends.
-    unsafe fn new(
+    unsafe fn from_raw(
         skb: *mut bindings::sk_buff,
         callback: *mut bindings::netlink_callback,
         command: u32,
@@ -252,7 +252,7 @@ impl<'a> Dump<'a> {
         // SAFETY: Valid by the type invariants; the dump keeps the information for as long as it
         // goes on.
         unsafe {
-            Request::new(
+            Request::from_raw(
                 bindings::genl_info_dump(self.callback),
                 self.command,
                 bindings::GENL_CMD_CAP_DUMP,
@@ -324,7 +324,7 @@ pub(crate) unsafe fn doit(
     handle: fn(&Request<'_>) -> Result,
 ) -> c_int {
     // SAFETY: The caller promises it; the request is valid until this returns.
-    let request = unsafe { Request::new(info, command, bindings::GENL_CMD_CAP_DO) };
+    let request = unsafe { Request::from_raw(info, command, bindings::GENL_CMD_CAP_DO) };
     from_result(|| handle(&request).map(|()| 0))
 }
 
@@ -340,7 +340,7 @@ pub(crate) unsafe fn dumpit(
     handle: fn(&mut Dump<'_>) -> Result,
 ) -> c_int {
     // SAFETY: The caller promises it.
-    let mut dump = unsafe { Dump::new(skb, callback, command) };
+    let mut dump = unsafe { Dump::from_raw(skb, callback, command) };
     from_result(|| handle(&mut dump).map(|()| 0))
 }
 

@@ -8,8 +8,8 @@ use crate::{
     net::{
         bindings,
         flow::{
+            Dst, //
             Flow,
-            Routed, //
         },
         nexthop::Nexthop,
         packet::{
@@ -165,8 +165,8 @@ impl Question {
             };
             Some(routed)
         };
-        let place = routed.as_ref().and_then(Routed::place);
-        let oif = routed.as_ref().map(Routed::ifindex);
+        let place = routed.as_ref().and_then(Dst::place);
+        let oif = routed.as_ref().map(Dst::ifindex);
         if oif.is_some_and(|oif| oif != wg.netdev().ifindex()) {
             trace.place = place;
             trace.oif = oif;
