@@ -6,6 +6,7 @@ use crate::attributes::Attributes;
 use netlink_packet_core::DecodeError;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use std::fmt::{self, Formatter};
 use wgvia_spec::{Entry, COUNTERS};
 
 /// The counters in the order of the spec.
@@ -45,6 +46,13 @@ impl Drops {
     pub fn iter(&self) -> impl Iterator<Item = (&'static Entry, u64)> + '_ {
         self.0.iter().copied()
     }
+}
+
+/// Write the line of a counter, for people.
+pub fn write_line(f: &mut Formatter<'_>, entry: &Entry, count: u64) -> fmt::Result {
+    let name = entry.word();
+    let meaning = entry.doc.trim_end_matches('.');
+    writeln!(f, "  {name:<17} {count:>12}  {meaning}")
 }
 
 impl Serialize for Drops {

@@ -3,7 +3,7 @@
 //! The peers of a device, and the packets of theirs that were dropped.
 
 use crate::attributes::Attributes;
-use crate::counters::Drops;
+use crate::counters::{write_line, Drops};
 use crate::key::Key;
 use netlink_packet_core::DecodeError;
 use serde::Serialize;
@@ -36,9 +36,7 @@ impl Display for Peer {
             self.key, self.rx_bytes, self.tx_bytes
         )?;
         for (entry, count) in self.drops.iter() {
-            let name = entry.word();
-            let meaning = entry.doc.trim_end_matches('.');
-            writeln!(f, "  {name:<17} {count:>12}  {meaning}")?;
+            write_line(f, entry, count)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 //! Devices laid out for people.
 
+use crate::counters::write_line;
 use crate::device::{Defaults, Device, Settings};
 use std::fmt::{self, Display, Formatter};
 
@@ -37,9 +38,7 @@ impl Display for Device {
             writeln!(f, "  no packets")?;
         }
         for (entry, count) in counters {
-            let name = entry.word();
-            let meaning = entry.doc.trim_end_matches('.');
-            writeln!(f, "  {name:<17} {count:>12}  {meaning}")?;
+            write_line(f, entry, count)?;
         }
         Ok(())
     }
