@@ -131,9 +131,9 @@ fn via(request: &Request<'_>, wg: Device<'_>) -> Result<Arc<Via>> {
 /// device-get.
 fn device_get(request: &Request<'_>) -> Result {
     let rtnl = RtnlGuard::lock();
-    let dev = named_device(request, &rtnl)?;
-    let via = devices::find(dev.netdev());
-    request.reply(|message| messages::put_device(message, dev.netdev(), via.as_deref(), &rtnl))
+    let wg = named_device(request, &rtnl)?;
+    let via = devices::find(wg.netdev());
+    request.reply(|message| messages::put_device(message, wg.netdev(), via.as_deref(), &rtnl))
 }
 
 /// device-get as a dump: every WireGuard device of the network namespace.
@@ -261,8 +261,8 @@ fn by_device(
             // It has gone since the last part, with all its bindings.
             return Ok(());
         }
-        let dev = wireguard_device(dev, &request)?;
-        return write(dump, dev);
+        let wg = wireguard_device(dev, &request)?;
+        return write(dump, wg);
     }
     while let Some(dev) = net.device_from_index(dump.cursor().ifindex, &rtnl) {
         if dump.cursor().ifindex != dev.ifindex() {
@@ -270,8 +270,8 @@ fn by_device(
             dump.cursor().has_key = false;
         }
         dump.cursor().ifindex = dev.ifindex();
-        if let Some(dev) = Device::new(dev) {
-            write(dump, dev)?;
+        if let Some(wg) = Device::new(dev) {
+            write(dump, wg)?;
         }
         dump.cursor().ifindex = dev.ifindex() + 1;
         dump.cursor().has_key = false;
