@@ -42,7 +42,7 @@ check: all
 	@scripts/check $(TESTS)
 
 lint: all
-	@scripts/check tree
+	@scripts/try tree $(if $(ONLY),'$(ONLY)')
 
 try: all
 	@scripts/try $(TEST) $(if $(ONLY),'$(ONLY)')
