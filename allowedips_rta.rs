@@ -102,9 +102,7 @@ unsafe impl PeerHook for Via {
                 None => Verdict::Drop(Counter::TxDropMulticast),
             };
         }
-        if let Some(counter) = verdict.counter() {
-            self.counters().add(counter, packet.segments());
-        }
+        verdict.count(self.counters(), packet.segments());
         match verdict {
             Verdict::Pass => Selection::Pass,
             Verdict::Accept(Receiver::Peer(peer), _) => Selection::Peer(peer),
@@ -126,9 +124,7 @@ unsafe impl PeerHook for Via {
         from: PeerRef<'_>,
     ) -> SourceCheck {
         let verdict = check(self, wg, packet, from, &mut ());
-        if let Some(counter) = verdict.counter() {
-            self.counters().add(counter, packet.segments());
-        }
+        verdict.count(self.counters(), packet.segments());
         match verdict {
             Verdict::Pass => SourceCheck::Pass,
             Verdict::Accept((), _) => SourceCheck::Accept,

@@ -10,7 +10,10 @@ use crate::{
         route::Place,
         wireguard::Peer, //
     },
-    policy::counters::Counter, //
+    policy::counters::{
+        Counter,
+        Counters, //
+    },
 };
 
 /// A verdict, with the counter that it moves: that is the clause which decides.
@@ -29,6 +32,13 @@ impl<T> Verdict<T> {
         match self {
             Self::Pass => None,
             Self::Accept(_, counter) | Self::Drop(counter) => Some(*counter),
+        }
+    }
+
+    /// Move the counter by so many packets.
+    pub(crate) fn count(&self, counters: &Counters, packets: u64) {
+        if let Some(counter) = self.counter() {
+            counters.add(counter, packets);
         }
     }
 }
