@@ -258,7 +258,8 @@ static DEFINE_PER_CPU(struct copy_mark, copy_mark) = {
 
 /* Sends a copy of a packet to a peer by the device's own transmit function, which
  * asks the hook for the peer before it does anything else. WireGuard encrypts in
- * place: a clone would not do. With BH disabled.
+ * place, and copies the data of a clone first: a clone would save nothing. With BH
+ * disabled.
  */
 static inline bool wgvia_send_copy(struct net_device *dev,
 				   const struct sk_buff *skb,
