@@ -3,8 +3,8 @@
 #
 # eBGP by BIRD (odd routers) and FRR (even ones), which also means nexthop objects: five
 # routers, each an AS of its own, a ring with a chord. All of it is unicast. Sessions between
-# link-local addresses are BIRD's alone: FRR 10.3 looks for a link-local next hop on any device
-# that has fe80::/64, with a device for each peer too, and calls it unreachable.
+# link-local addresses are BIRD's alone: FRR 10.3 calls the next hops of routes unreachable,
+# unless chance has it take them for the session's (docs/recipes.md).
 #
 # FRR waits for BIRD to connect. When both do, at the same intervals, each may close the connection
 # that the other keeps, for minutes, on any kind of link.
