@@ -32,7 +32,6 @@ module_param(encap_type, ushort, 0444);
 MODULE_PARM_DESC(encap_type, "the type of lightweight tunnel by which a route names a peer (read only)");
 
 MODULE_ALIAS("rtnl-lwt-IOAM6");
-MODULE_SOFTDEP("pre: wireguard");
 
 void wgvia_stock_set_encap_type(u16 type)
 {
@@ -124,7 +123,9 @@ static struct module *get_wireguard(void)
 	return mod;
 }
 
-/* Loads wireguard.ko if need be, and keeps it loaded. */
+/* Loads wireguard.ko if need be, and keeps it loaded. A soft dependency would have
+ * modprobe pass over "install wgvia /bin/false", by which a host refuses the module.
+ */
 int wgvia_stock_pin(void)
 {
 	wgvia_wireguard = get_wireguard();

@@ -8,7 +8,6 @@ NO_PEER_YET="no peer has this key yet: packets get ENOKEY until it is added"
 MODE_OFF="Error: wgvia is off on this device: wgvia set DEV mode auto turns it on."
 NEEDS_DEVICE="Error: via-wgpeer needs a device."
 NEEDS_WIREGUARD="Error: via-wgpeer needs a WireGuard device."
-NO_MODULE="Error: lwt encapsulation type not supported, no module is rtnl-lwt-WGPEER."
 # And of mode off
 STILL_KEYED="routes name peers of this device: delete them first"
 
