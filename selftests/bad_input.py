@@ -17,7 +17,7 @@ import subprocess
 import time
 
 from lib import (NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, SLOW, Ktap, Netlink,
-                 attr, attrs, errno_name, nest, require, scratch_netns, u16, u32)
+                 attr, attrs, encap_type, errno_name, nest, require, scratch_netns, u16, u32)
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
@@ -30,7 +30,7 @@ RTNH_F_DEAD = 1
 RT_TABLE_MAIN, RTPROT_BOOT = 254, 3
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT = 1, 6, 7, 8
-LWTUNNEL_ENCAP_BPF, LWTUNNEL_ENCAP_WGPEER = 6, 64
+LWTUNNEL_ENCAP_BPF = 6
 
 MALFORMED = "RTA_ENCAP must hold one RTA_WGPEER of 32 bytes"
 NO_DEVICE = "via-wgpeer needs a device"
@@ -74,7 +74,7 @@ def raw(key=KEY):
 
 
 def keyed(*inside):
-    return typed(LWTUNNEL_ENCAP_WGPEER, *inside)
+    return typed(encap_type(), *inside)
 
 
 def wgpeer(key=KEY):
@@ -250,7 +250,7 @@ def object_accepted(ktap, routes, f, attributes):
 
 def key_in(attributes):
     """The key that these attributes of a nexthop name."""
-    if attributes.get(RTA_ENCAP_TYPE) != u16(LWTUNNEL_ENCAP_WGPEER):
+    if attributes.get(RTA_ENCAP_TYPE) != u16(encap_type()):
         return None
     encap = attributes.get(RTA_ENCAP) or attributes.get(RTA_ENCAP | NLA_F_NESTED)
     return dict(attrs(encap)).get(RTA_WGPEER)
@@ -364,16 +364,16 @@ def typed_cases(routes):
 def object_cases(routes):
     """(what, family, error, expected words, attributes) of nexthop objects."""
     oif = attr(NHA_OIF, u32(routes.hub))
-    good = object_typed(LWTUNNEL_ENCAP_WGPEER, raw())
+    good = object_typed(encap_type(), raw())
     for f in IPV4, IPV6:
         for what, inside in inside_encap():
-            yield what, f, "EINVAL", MALFORMED, oif + object_typed(LWTUNNEL_ENCAP_WGPEER, *inside)
+            yield what, f, "EINVAL", MALFORMED, oif + object_typed(encap_type(), *inside)
         yield "type 63", f, "EOPNOTSUPP", NO_SUCH_TYPE, oif + object_typed(63, raw())
         yield "type 65", f, "EINVAL", NO_TYPE, oif + object_typed(65, raw())
         yield ("a key without the type", f, "EINVAL", "LWT encapsulation type is missing",
                oif + attr(NHA_ENCAP | NLA_F_NESTED, raw()))
         yield ("the type without a key", f, "EINVAL", "LWT encapsulation attribute is missing",
-               oif + attr(NHA_ENCAP_TYPE, u16(LWTUNNEL_ENCAP_WGPEER)))
+               oif + attr(NHA_ENCAP_TYPE, u16(encap_type())))
         yield ("a blackhole with a key", f, "EINVAL",
                "Blackhole attribute can not be used with gateway, oif, encap or fdb",
                attr(NHA_BLACKHOLE, b"") + good)
@@ -451,7 +451,7 @@ def main():
                               ("add", "replace", "del"), RTN_UNICAST, name))
             tests.append((f"{f.name}: a good nexthop object", object_accepted, f,
                           attr(NHA_OIF, u32(routes.hub)) +
-                          object_typed(LWTUNNEL_ENCAP_WGPEER, raw())))
+                          object_typed(encap_type(), raw())))
             for kind, what in REJECTING.items():
                 if f is IPV6:
                     tests.append((f"{f.name}: {what} route with a key", ignored, f, wgpeer(), kind))

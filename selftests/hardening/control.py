@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 # pylint: disable=wrong-import-position
 from lib import (NLA_TYPE_MASK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Netlink,
-                 attr, attrs, nest, number, u8, u16, u32, uapi)
+                 attr, attrs, encap_type, nest, number, u8, u16, u32, uapi)
 from lib.genetlink import NETLINK_GENERIC, family as genl_family
 
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR = 16, 17, 20
@@ -27,7 +27,7 @@ IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_INFO_KIND = 3, 18, 28, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_NODAD = 1, 2, 8, 2
 RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH = 1, 2, 4, 5, 8, 9
 RTA_TABLE, RTA_VIA, RTA_NH_ID, RTAX_MTU = 15, 18, 30, 2
-RTA_ENCAP_TYPE, RTA_ENCAP, RTA_WGPEER, LWTUNNEL_ENCAP_WGPEER = 21, 22, 1, 64
+RTA_ENCAP_TYPE, RTA_ENCAP, RTA_WGPEER = 21, 22, 1
 RT_TABLE_MAIN, RTPROT_BOOT, RTPROT_STATIC = 254, 3, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
@@ -67,7 +67,7 @@ def split(prefix):
 
 def via_key(key):
     """A nexthop that names a peer."""
-    return (attr(RTA_ENCAP_TYPE, u16(LWTUNNEL_ENCAP_WGPEER)) +
+    return (attr(RTA_ENCAP_TYPE, u16(encap_type())) +
             nest(RTA_ENCAP, attr(RTA_WGPEER, key)))
 
 
@@ -167,7 +167,7 @@ class Control:
 
     @staticmethod
     def nexthop_key(dev, key):
-        return (attr(NHA_OIF, u32(dev)) + attr(NHA_ENCAP_TYPE, u16(LWTUNNEL_ENCAP_WGPEER)) +
+        return (attr(NHA_OIF, u32(dev)) + attr(NHA_ENCAP_TYPE, u16(encap_type())) +
                 nest(NHA_ENCAP, attr(RTA_WGPEER, key)))
 
     @staticmethod

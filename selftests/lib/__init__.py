@@ -29,6 +29,15 @@ def _slow():
 
 SLOW = _slow()
 
+
+def encap_type():
+    """The type of encapsulation in which routes name peers; the module must be loaded."""
+    try:
+        with open("/sys/module/wgvia/parameters/encap_type", encoding="ascii") as file:
+            return int(file.read())
+    except FileNotFoundError:
+        return 64  # LWTUNNEL_ENCAP_WGPEER, of a patched kernel
+
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -98,6 +98,16 @@ no_btf()
 	check_loads
 }
 
+other_btf()
+{
+	mount -t tmpfs none /sys/kernel/btf
+	printf 'what a later kernel may have' | tee /sys/kernel/btf/vmlinux >/sys/kernel/btf/wireguard
+	check_refuses "Operation not supported" \
+		"the BTF of wireguard.ko is in a form that wgvia does not know"
+	umount /sys/kernel/btf
+	check_loads
+}
+
 no_function()
 {
 	changed 'wireguard:wg_peer_put\x00' 'wireguard:wg_peer_pot\x00'
@@ -206,6 +216,7 @@ test_add "loads, and loads wireguard.ko" loads_wireguard
 test_add "a struct of another size" other_size
 test_add "a member at another place" other_offset
 test_add "no BTF" no_btf
+test_add "BTF of another form" other_btf
 test_add "a function that is not there" no_function
 test_add "no wireguard.ko" no_wireguard
 test_add "replaced as by a BPF program" replaced direct
