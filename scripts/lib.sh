@@ -53,10 +53,10 @@ make_dirs() {
 	done
 }
 
-# One build at a time in one build folder.
+# lock NAME: whoever else makes this in the build folder has to end first. Until fd 9 is closed.
 lock() {
-	exec 9>"$build/.lock"
-	flock -n 9 || { say "another build runs in $build, waiting for it"; flock 9; }
+	exec 9>"$build/stamp/$1.lock"
+	flock -n 9 || { say "$1: another run makes it in $build, waits"; flock 9; }
 }
 
 # guests shared|exclusive: guests share the root, whoever changes it waits for
@@ -99,12 +99,14 @@ progress() {
 }
 
 # step NAME INPUTS WHAT COMMAND...: run COMMAND (a script) unless it has already
-# succeeded for these INPUTS (a string, mostly a digest). What it prints goes to
-# a log, and its end to the screen when it fails.
+# succeeded for these INPUTS (a string, mostly a digest), or does so in another run. What it
+# prints goes to a log, and its end to the screen when it fails.
 step() {
 	local name=$1 inputs=$2 what=$3 log start status=0 ticker
 	shift 3
 	[[ $(stamp_of "$name") != "$inputs" ]] || return 0
+	lock "$name"
+	[[ $(stamp_of "$name") != "$inputs" ]] || { exec 9>&-; return 0; }
 	log=$build/log/$name.log
 	say "$name: $what"
 	rm -f "$build/stamp/$name"
@@ -123,6 +125,7 @@ step() {
 	echo $((SECONDS - start)) >"$log.seconds"
 	printf '%s\n' "$inputs" >"$build/stamp/$name"
 	own "$log.seconds" "$build/stamp/$name"
+	exec 9>&-
 	say "$name: done in $((SECONDS - start)) s"
 }
 
@@ -211,6 +214,9 @@ mirror_lists() {
 	local dir=$build/apt mirror suite
 	mirror=$("$top/scripts/debian-mirror")
 	mkdir -p "$dir"/{lists,archives}/partial
+	# Until this script ends
+	exec 6>"$dir/.lock"
+	flock 6
 	for suite; do
 		echo "deb $apt_opts $mirror $suite main"
 	done >"$dir/sources.list"
