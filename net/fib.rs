@@ -216,6 +216,16 @@ fn lookup6<'p>(
         }
         bindings::fib6_lookup(net, oif, &mut flow, &mut result, flags as i32)
     };
+    // Without rules, this is a throw route in the table local.
+    #[cfg(CONFIG_WGVIA_STOCK)]
+    if err == 0 && u32::from(result.fib6_type) == bindings::RTN_THROW {
+        // SAFETY: As above.
+        return unsafe {
+            let net = bindings::dev_net_rcu(dev.as_raw());
+            let f6i = bindings::wgvia_fib6_of_dst(net, &mut flow, flags as i32);
+            found6(f6i, dev)
+        };
+    }
     if err != 0
         || u32::from(result.fib6_type) != bindings::RTN_UNICAST
         || result.fib6_flags & bindings::RTF_REJECT != 0

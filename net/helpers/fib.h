@@ -163,9 +163,9 @@ wgvia_fib6_subtree(const struct fib6_node *node)
 }
 
 #ifdef CONFIG_WGVIA_STOCK
-/* The route of a dst, or NULL if it rejects: where there are rules fib6_lookup() stops at
- * throw routes and what rules suppress, while the lookup of a dst goes on
- * (patches/linux/fixes). Under RCU.
+/* The route of a dst, or NULL if it rejects: fib6_lookup() stops at throw routes and takes no
+ * notice of what rules suppress, while the lookup of a dst goes on (patches/linux/fixes).
+ * Under RCU.
  */
 static inline struct fib6_info *wgvia_fib6_of_dst(struct net *net,
 						  struct flowi6 *fl6, int flags)
