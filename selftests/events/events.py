@@ -2,119 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0
 """Notifications: each from the action that causes it, once and in order, and to whom."""
 
-import base64
 import errno
-import ipaddress
-import json
 import os
 import re
-import shutil
-import signal
 import socket
-import struct
 import subprocess
 import sys
-import tempfile
 import time
 
-from lib import (NOBODY, SLOW, Ktap, as_nobody, enter_netns, errno_name, netns, require,
-                 scratch_netns)
-from lib.noise import Session
-from lib.spec import Listener, Spec
+sys.path[0] = os.path.join(sys.path[0], "..")
+# pylint: disable=wrong-import-position
+from events import monitor
+from events.lab import ALL, MANY, PORT, Lab, conf, raw, run, short, wg_key
+from lib import SLOW, Ktap, as_nobody, enter_netns, errno_name, netns, require, scratch_netns
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SPEC = os.path.join(HERE, "../netlink/specs/wgvia.yaml")
-YNL = "/build/source/tools/net/ynl"
-PORT = 51820
-MANY = 2000
-ALL = ("config", "sessions", "endpoints")
-
-
-def run(*command, text=None):
-    return subprocess.run(command, check=True, capture_output=True, text=True, input=text).stdout
-
-
-def wg_key():
-    """A private and a public key, as wg(8) writes them."""
-    private = run("wg", "genkey").strip()
-    return private, run("wg", "pubkey", text=private).strip()
-
-
-def raw(key):
-    return base64.b64decode(key)
-
-
-class Lab:
-    """A device `hub` in a namespace, and keys; peers are sockets of Python."""
-
-    def __init__(self, home, other):
-        self.home, self.other = home, other
-        self.spec = Spec(SPEC)
-        self.private, self.public = wg_key()
-        self.peers = [wg_key() for _ in range(3)]
-        self.mark = 0
-        run("ip", "link", "set", "lo", "up")
-        self.make()
-
-    def make(self):
-        run("ip", "link", "add", "hub", "type", "wireguard")
-        run("wg", "set", "hub", "listen-port", str(PORT), "private-key", "/dev/stdin",
-            text=self.private)
-        run("ip", "link", "set", "hub", "up")
-        self.ifindex = socket.if_nametoindex("hub")
-
-    def key(self, number):
-        return self.peers[number][1]
-
-    def peer(self, number, *words):
-        run("wg", "set", "hub", "peer", self.key(number), *words)
-
-    def session(self, number):
-        return Session(raw(self.peers[number][0]), raw(self.public), ("127.0.0.1", PORT))
-
-    def listen(self, *names, **options):
-        return Listener(self.spec, *names or ALL, **options)
-
-    def events(self, listener):
-        """What came until now: for the end of it, there is one more change."""
-        self.mark += 1
-        run("wg", "set", "hub", "fwmark", str(self.mark))
-        return listener.until(lambda name, event: name == "wireguard-change-ntf" and
-                              event["fwmark"] == self.mark)
-
-    def clean(self):
-        for key in run("wg", "show", "hub", "peers").split():
-            run("wg", "set", "hub", "peer", key, "remove")
-        run("wgvia", "set", "hub", "mode", "auto", "filter", "device", "multicast", "off")
-
-
-def short(lab, events):
-    """Events in words, without what is always the same."""
-    names = {raw(public): f"K{number}" for number, (_, public) in enumerate(lab.peers)}
-    words = []
-    for name, event in events:
-        event = dict(event)
-        event.pop("seq")
-        name = name.removesuffix("-ntf")
-        if event.pop("ifindex") != lab.ifindex:
-            name += " of another device"
-        event.pop("counters", None)
-        if "key" in event:
-            event["key"] = names.get(event["key"], "another")
-        if "allowed-ips" in event:
-            event["allowed-ips"] = sorted(
-                f"{ipaddress.ip_address(ip['address'])}/{ip['prefix-len']}"
-                for ip in event["allowed-ips"])
-        if "endpoint" in event:
-            port, addr = struct.unpack_from("!2xH4s", event["endpoint"])
-            event["endpoint"] = f"{socket.inet_ntoa(addr)}:{port}"
-        words.append(" ".join([name, *(
-            f"{what}={','.join(value) if isinstance(value, list) else value}"
-            for what, value in event.items())]))
-    return words
-
-
-# --- tests -----------------------------------------------------------------
 
 def settings(ktap, lab):
     with lab.listen() as listener:
@@ -316,13 +217,6 @@ def numbered(ktap, lab):
     there.sock.close()
 
 
-def conf(lab, count, first=0):
-    return f"[Interface]\nPrivateKey = {lab.private}\nListenPort = {PORT}\n" + "".join(
-        f"[Peer]\nPublicKey = {base64.b64encode(struct.pack('<Q24x', i + 2)).decode()}\n"
-        f"AllowedIPs = 10.{i >> 8 & 255}.{i & 255}.0/24\n"
-        for i in range(first, first + count))
-
-
 def many(ktap, lab):
     """No more than one event for each peer of a request."""
     with lab.listen(rcvbuf=64 << 20) as listener:
@@ -375,165 +269,6 @@ def unprivileged(ktap, lab):
     ktap.check("answers", ["EPERM"] * 3, as_nobody(ask))
 
 
-class Tool:
-    """`wgvia monitor`, or another program that prints lines, while it runs."""
-
-    def __init__(self, *command):
-        # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def until(self, what):
-        """The lines up to one that `what` is in, with it."""
-        lines = []
-        while not lines or what not in lines[-1]:
-            line = self.process.stdout.readline()
-            if not line:
-                raise EOFError(f"no {what} in {lines}")
-            lines.append(line.rstrip())
-        return lines
-
-
-def monitor(*words):
-    """The tool, which with -s prints the state when it listens."""
-    return Tool("wgvia", "monitor", "-s", *words)
-
-
-def for_people(ktap, lab):
-    key = lab.key(0)
-    with monitor("hub") as tool:
-        ktap.check("state", ["hub: mode auto, filter device, multicast off"], tool.until("mode"))
-        lab.peer(0, "allowed-ips", "10.0.0.1/32,fd00::1/128")
-        run("ip", "route", "add", "10.2.0.0/16", "dev", "hub", "via-wgpeer", key)
-        run("ip", "-n", lab.other, "link", "add", "other", "type", "wireguard")
-        session = lab.session(0)
-        session.shake_hands()
-        session.send(b"")
-        port = session.sock.getsockname()[1]
-        ktap.check("a peer and a binding", [
-            f"Added hub: peer {key} allowed-ips 10.0.0.1/32,fd00::1/128",
-            f"hub: via-wgpeer {key}",
-        ], tool.until("via-wgpeer"))
-        # The endpoint is told from a timer, which may be before or after the session.
-        ktap.check("an endpoint and a session", [
-            f"hub: peer {key} endpoint 127.0.0.1:{port}",
-            f"hub: peer {key} session",
-        ], sorted([*tool.until("peer"), *tool.until("peer")]))
-        run("ip", "route", "del", "10.2.0.0/16")
-        ktap.check("the binding goes", [f"Deleted hub: via-wgpeer {key}"], tool.until("Deleted"))
-        lab.peer(0, "remove")
-        ktap.check("the peer goes", [f"Deleted hub: peer {key}"], tool.until("Deleted"))
-        ktap.check("the session goes", [f"Deleted hub: peer {key} session"],
-                   tool.until("Deleted"))
-        run("wg", "set", "hub", "fwmark", "0x77")
-        ktap.check("settings of WireGuard",
-                   [f"hub: listen-port {PORT} fwmark 0x77 public-key {lab.public}"],
-                   tool.until("fwmark"))
-        session.close()
-    run("ip", "-n", lab.other, "link", "del", "other")
-
-
-def for_programs(ktap, lab):
-    with monitor("-j", "-t", "config") as tool:
-        tool.until("device-change")
-        lab.peer(0, "allowed-ips", "10.0.0.1/32")
-        event = json.loads(tool.until("peer-add")[-1])
-        ktap.check("has it a time", True, abs(event.pop("time") - time.time()) < 60 * SLOW)
-        ktap.check("event", {
-            "event": "peer-add", "ifindex": lab.ifindex, "ifname": "hub", "key": lab.key(0),
-            "allowed_ips": ["10.0.0.1/32"], "allowed_ips_left_out": False}, event)
-
-
-def tool_overflows(ktap, lab):
-    """The tool says that it lost events and gives the state, then goes on."""
-    with monitor("-j", "config", "hub") as tool:
-        tool.until("device-change")
-        tool.process.send_signal(signal.SIGSTOP)
-        run("wg", "setconf", "hub", "/dev/stdin", text=conf(lab, MANY))
-        lab.peer(0)
-        tool.process.send_signal(signal.SIGCONT)
-        tool.until("overflow")
-        state = [json.loads(line) for line in tool.until(lab.key(0))]
-        ktap.check("peers of the state", MANY + 1,
-                   sum(event["event"] == "peer-change" for event in state))
-        lab.peer(0, "remove")
-        ktap.check("after that", "peer-del", json.loads(tool.until("peer-del")[-1])["event"])
-    run("wg", "setconf", "hub", "/dev/stdin", text=conf(lab, 0))
-
-
-def wrong_words(ktap, _):
-    for words, status, text in (
-            (["wg0", "wg1"], 2, "'wg0' and 'wg1' are two devices"),
-            (["none"], 1, "none: no such device")):
-        done = subprocess.run(["wgvia", "monitor", *words], check=False, capture_output=True,
-                              text=True)
-        ktap.check(f"status of {words}", status, done.returncode)
-        ktap.check(f"is '{text}' in '{done.stderr}'", True, text in done.stderr)
-    done = subprocess.run(["setpriv", "--reuid", str(NOBODY), "--clear-groups", "wgvia", "monitor"],
-                          check=False, capture_output=True, text=True)
-    ktap.check(f"is it refused: {done.stderr}", True,
-               done.returncode == 1 and "CAP_NET_ADMIN" in done.stderr)
-
-
-def example(ktap, lab):
-    """The example for BIRD: its function knows who has a session, and BIRD takes it."""
-    lab.peer(0)
-    address = run("wgvia", "addr", lab.key(0)).strip()
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "metrics.conf")
-
-        def says():
-            try:
-                with open(path, encoding="ascii") as file:
-                    return f"gw = {address} then return 10;" in file.read()
-            except FileNotFoundError:
-                return None
-
-        def wait(expected):
-            deadline = time.monotonic() + 20 * SLOW
-            while says() != expected and time.monotonic() < deadline:
-                time.sleep(0.05)
-            return says()
-
-        with Tool(os.path.join(HERE, "../docs/examples/session-metrics"), "hub", path):
-            ktap.check("before a session", False, wait(False))
-            session = lab.session(0)
-            session.shake_hands()
-            session.send(b"")
-            ktap.check("with a session", True, wait(True))
-            with open(os.path.join(folder, "bird.conf"), "w", encoding="ascii") as file:
-                file.write(f'router id 1.1.1.1;\ninclude "{path}";\nprotocol device {{}}\n'
-                           'filter f { krt_metric = session_metric(gw); accept; }\n')
-            if shutil.which("bird"):
-                run("bird", "-p", "-c", file.name)
-            lab.peer(0, "remove")
-            ktap.check("after the session", False, wait(False))
-            session.close()
-
-
-def by_ynl(ktap, lab):
-    """The kernel's own Python client, which knows the spec alone."""
-    sys.path.insert(0, YNL)
-    # pylint: disable-next=import-outside-toplevel,import-error
-    from pyynl.lib import YnlFamily
-    family = YnlFamily(SPEC, schema="")
-    family.ntf_subscribe("config")
-    lab.peer(0, "allowed-ips", "10.0.0.1/32")
-    event = next(family.poll_ntf(20 * SLOW))
-    ktap.check("name", "peer-add-ntf", event["name"])
-    ktap.check("key", raw(lab.key(0)).hex(), event["msg"]["key"].replace(" ", ""))
-    ktap.check("AllowedIPs", [{"address": "10.0.0.1", "prefix-len": 32}],
-               event["msg"]["allowed-ips"])
-
-
 def main():
     require("ip", "wg", "wgvia")
     with scratch_netns("events") as home, scratch_netns("events2") as other:
@@ -552,14 +287,8 @@ def main():
             (f"{MANY} peers at once", many),
             ("a listener that is too slow", overflow),
             ("nothing without CAP_NET_ADMIN", unprivileged),
-            ("wgvia monitor for people", for_people),
-            ("wgvia monitor for programs", for_programs),
-            ("wgvia monitor that is too slow", tool_overflows),
-            ("wgvia monitor that cannot", wrong_words),
-            ("the example for BIRD", example),
+            *monitor.TESTS,
         ]
-        if os.path.exists(YNL):
-            tests.append(("the kernel's own client", by_ynl))
         ktap = Ktap(len(tests))
         for what, function in tests:
             ktap.test(what, function, ktap, lab)
