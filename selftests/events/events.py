@@ -6,15 +6,20 @@ import errno
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import time
 
 sys.path[0] = os.path.join(sys.path[0], "..")
 # pylint: disable=wrong-import-position
-from events import monitor
+from events import flood, monitor
 from events.lab import ALL, MANY, PORT, Lab, conf, raw, run, short, wg_key
+from hardening import control
 from lib import SLOW, Ktap, as_nobody, enter_netns, errno_name, netns, require, scratch_netns
+
+IN_ONE_REQUEST = 600
+PEERS_IN_A_PAGE = 40
 
 
 def settings(ktap, lab):
@@ -217,15 +222,39 @@ def numbered(ktap, lab):
     there.sock.close()
 
 
+def in_one_request(ktap, lab):
+    """A request costs one event for each peer in it."""
+    keys = [struct.pack("<Q24x", number + 2) for number in range(IN_ONE_REQUEST)]
+    for what, make in (("peer-add-ntf", lambda i: control.peer(keys[i], allowed=[host(i, 0)])),
+                       ("peer-change-ntf", lambda i: control.peer(keys[i], allowed=[
+                           host(i, 1), host(i, 2)])),
+                       ("peer-del-ntf", lambda i: control.peer(
+                           keys[i], control.WGPEER_F_REMOVE_ME))):
+        with lab.listen(rcvbuf=64 << 20) as listener:
+            error = control.Control().wg_set("hub", *map(make, range(IN_ONE_REQUEST)))
+            got = lab.events(listener)
+        ktap.check(f"{what}: error", 0, error)
+        ktap.check(f"{what}: is it one event for each peer, in order", True,
+                   [(what, key) for key in keys] == [(name, event["key"]) for name, event in got])
+
+
+def host(number, which):
+    return f"10.{which}.{number >> 8}.{number & 255}/32"
+
+
 def many(ktap, lab):
-    """No more than one event for each peer of a request."""
+    """wg fills a request up to a page and may cut a peer in two where it ends, which is then told
+    twice: less than once more for each request."""
     with lab.listen(rcvbuf=64 << 20) as listener:
         run("wg", "setconf", "hub", "/dev/stdin", text=conf(lab, MANY))
         got = lab.events(listener)
-        names = [name for name, _ in got if name != "wireguard-change-ntf"]
-        ktap.check("added", MANY, names.count("peer-add-ntf"))
-        # wg cuts a peer in two at the end of a request.
-        ktap.check(f"are {len(names)} events too many", True, len(names) < MANY + MANY // 40)
+        keys = {name: [event["key"] for named, event in got if named == name]
+                for name in ("peer-add-ntf", "peer-change-ntf")}
+        ktap.check("added", MANY, len(set(keys["peer-add-ntf"])))
+        ktap.check("added twice", MANY, len(keys["peer-add-ntf"]))
+        cut = len(keys["peer-change-ntf"])
+        ktap.check(f"are {cut} peers cut in two too many", True, cut < MANY // PEERS_IN_A_PAGE)
+        ktap.check("told three times", cut, len(set(keys["peer-change-ntf"])))
         run("wg", "setconf", "hub", "/dev/stdin", text=conf(lab, 0))
         names = [name for name, _ in lab.events(listener) if name != "wireguard-change-ntf"]
         ktap.check("events", {"peer-del-ntf": MANY}, {name: names.count(name) for name in names})
@@ -284,9 +313,11 @@ def main():
             ("endpoints", endpoints),
             ("a device moves, goes and comes", device_comes_and_goes),
             ("numbers", numbered),
+            (f"{IN_ONE_REQUEST} peers in one request", in_one_request),
             (f"{MANY} peers at once", many),
             ("a listener that is too slow", overflow),
             ("nothing without CAP_NET_ADMIN", unprivileged),
+            *flood.TESTS,
             *monitor.TESTS,
         ]
         ktap = Ktap(len(tests))

@@ -51,6 +51,11 @@ def unseal(key, counter, sealed, hashed=b""):
     return ChaCha20Poly1305(key).decrypt(struct.pack("<4xQ", counter), sealed, hashed)
 
 
+def mac1(responder, message):
+    """What shows that the sender knows the responder's public key."""
+    return hashlib.blake2s(message, key=blake2s(LABEL_MAC1, responder), digest_size=16).digest()
+
+
 class Session:
     """A session with a responder, from a UDP socket of the thread's namespace.
 
@@ -88,9 +93,7 @@ class Session:
         hashed = blake2s(hashed, stamp)
         index = os.urandom(4)
         message = struct.pack("<I", INITIATION) + index + public + static + stamp
-        mac1 = hashlib.blake2s(message, key=blake2s(LABEL_MAC1, self.responder),
-                               digest_size=16).digest()
-        self.sock.send(message + mac1 + bytes(16))
+        self.sock.send(message + mac1(self.responder, message) + bytes(16))
 
         answer = self.sock.recv(4096)
         kind, = struct.unpack_from("<I", answer)
