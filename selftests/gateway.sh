@@ -157,6 +157,26 @@ on_link()
 	check_source "$nobodys" - none
 }
 
+# A daemon that copies routes to AllowedIPs writes the prefix of a route to the peer with the gateway,
+# takes it away with the route, and does it again after wg syncconf.
+nothing_copied()
+{
+	local before
+
+	kind "$1"
+	in_hub wg showconf hub >"$TMP/conf"
+	before=$(in_hub wg show hub allowed-ips)
+	add_gateway_route "$gateway"
+	check_both_ways gateway 2
+	check in_hub wg syncconf hub "$TMP/conf"
+	check_both_ways gateway 2
+	check ip_hub route replace "$prefix" via "$peer3" dev hub
+	check_both_ways gateway 3
+	check ip_hub route del "$prefix"
+	check_source "$addr" rx-allowedips p1
+	check_eq "AllowedIPs" "$before" "$(in_hub wg show hub allowed-ips)"
+}
+
 # Who sends may name the next hop itself, apart from where the packet is to go in
 # the end: that next hop is a gateway, whatever the destination.
 named_by_sender()
@@ -200,6 +220,8 @@ for k in 4 6 6ll 46 46ll; do
 done
 test_add "IPv4: on-link" on_link 4
 test_add "IPv6: on-link" on_link 6
+test_add "IPv4: routes need no copy in AllowedIPs" nothing_copied 4
+test_add "IPv6: routes need no copy in AllowedIPs" nothing_copied 6
 test_add "IPv4: the sender names the next hop" named_by_sender 4
 test_add "IPv6: the sender names the next hop" named_by_sender 6
 

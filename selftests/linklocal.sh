@@ -78,6 +78,25 @@ traffic()
 	done
 }
 
+# cunicu adds the prefix of a route by such an address to the peer's AllowedIPs.
+routes()
+{
+	local before
+
+	check in_hub wgvia linklocal hub
+	before=$(in_hub wg show hub allowed-ips)
+	set_mode on
+	warm_up
+	for f in 4 6; do
+		family $f
+		check ip_hub route add "$prefix" via inet6 "$(address 2)" dev hub
+		check_send p2 hub "$addr"
+		check_forge hub p2 wg0 "$addr" "$hub_addr"
+		check_forge dropped p1 wg0 "$addr" "$hub_addr"
+	done
+	check_eq "AllowedIPs" "$before" "$(in_hub wg show hub allowed-ips)"
+}
+
 same_address()
 {
 	local before
@@ -183,6 +202,7 @@ test_reset()
 test_add "addresses as cunicu derives them" derivation
 test_add "additions, and nothing else" adds
 test_add "packets between these addresses" traffic
+test_add "routes by these addresses, without a copy in AllowedIPs" routes
 test_add "two keys with one address" same_address
 test_add "an address in the AllowedIPs of another peer" held_by_another
 test_add "a device that is followed" follow
