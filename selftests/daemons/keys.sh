@@ -3,7 +3,7 @@
 #
 # A mesh from keys alone, as docs/recipes.md has it: the routers have keys and endpoints of
 # their peers, addresses and AllowedIPs are those that `wgvia linklocal` derives from keys, and
-# babeld does the rest, IPv4 by IPv6 next hops. Routers come and go while it runs.
+# babeld does the rest, IPv4 by IPv6 next hops. Routers come, go and come back while it runs.
 
 # shellcheck source=mesh.sh
 source "$(dirname "$0")/mesh.sh"
@@ -40,6 +40,47 @@ recipe()
 	done
 }
 
+# neighbours_of N: what router N's babeld says of each of its neighbours, once it says all of it
+neighbours_of()
+{
+	local log dump
+
+	log=$(dir k "$1")/babeld.log
+	: >"$log"
+	# shellcheck disable=SC2086 # a word each
+	kill -USR1 ${RUNNING[k$1]}
+	dump='Neighbour fe80:[0-9a-f:]* dev wg0 reach ([0-9a-f]+) .* rxcost ([0-9]+) txcost ([0-9]+) .*'
+	sleep 0.2
+	sed -nE "s/^$dump/\1 \2 \3/p" "$log"
+}
+
+# are_neighbours COUNT N: so many hear router N and are heard by it
+are_neighbours()
+{
+	NEIGHBOURS_HEARD=$(neighbours_of "$2" | awk '$2 < 65535 && $3 < 65535 { print $1 }')
+	[[ $(wc -w <<<"$NEIGHBOURS_HEARD") == "$1" ]]
+}
+
+# come_back N: the router begins anew, and has no session with anybody
+come_back()
+{
+	local heard
+
+	stop_daemons k "$1"
+	ip -n "$(router k "$1")" link set wg0 down
+	ip -n "$(router k "$1")" link set wg0 up
+	recipe mesh "$1"
+	recipe mesh-babeld babeld.pid "$1"
+	busywait are_neighbours 2 "$1" || fail "neighbours of router $1: $(neighbours_of "$1")"
+	# A bit for each hello, of which the last is the highest: none is missing from the first on.
+	note "hellos that router $1 had heard then: ${NEIGHBOURS_HEARD//$'\n'/ }"
+	for heard in $NEIGHBOURS_HEARD; do
+		heard=$((16#$heard))
+		heard=$((heard / (heard & -heard)))
+		((heard & (heard + 1))) && fail "router $1 has missed hellos: $NEIGHBOURS_HEARD"
+	done
+}
+
 keys()
 {
 	add_links k 1-2 2-3 3-4 1-3
@@ -52,6 +93,9 @@ keys()
 	recipe mesh-babeld babeld.pid 5
 	check_reach k "one was added: all reach all"
 	check_allowed_ips k
+
+	come_back 4
+	check_reach k "one has come back: all reach all"
 
 	remove_router k 4
 	check_reach k "one was removed: all others reach all"
