@@ -40,12 +40,25 @@ static struct attached *find_attached(const void *wg)
 {
 	struct attached *a;
 
-	/* Callers are under RCU, or hold a lock that keeps the one they want. */
-	hlist_for_each_entry_rcu(a, &table[hash_ptr(wg, TABLE_BITS)], node, true) {
+	hlist_for_each_entry_rcu(a, &table[hash_ptr(wg, TABLE_BITS)], node,
+				 lockdep_rtnl_is_held()) {
 		if (a->wg == wg)
 			return a;
 	}
 	return NULL;
+}
+
+/* Under the update lock of the device, which keeps its own entry, but not those on the
+ * way to it: devices are destroyed, and lose their peers, without RTNL.
+ */
+static struct attached *find_own(const void *wg)
+{
+	struct attached *a;
+
+	rcu_read_lock();
+	a = find_attached(wg);
+	rcu_read_unlock();
+	return a;
 }
 
 struct wg_peer *wgvia_allowedips_lookup_dst(struct allowedips *allowedips,
@@ -100,7 +113,7 @@ static const u8 *key_of(struct wg_peer *peer)
 /* Attaching and detaching take the device's update lock too. */
 void wgvia_stock_peer_added(struct wg_peer *peer)
 {
-	struct attached *a = find_attached(WG_FIELD(void *, peer, wg_peer, device));
+	struct attached *a = find_own(WG_FIELD(void *, peer, wg_peer, device));
 
 	if (a)
 		a->hook->ops->peer_added(a->hook, a->dev, peer, key_of(peer));
@@ -108,7 +121,7 @@ void wgvia_stock_peer_added(struct wg_peer *peer)
 
 void wgvia_stock_peer_removed(struct wg_peer *peer)
 {
-	struct attached *a = find_attached(WG_FIELD(void *, peer, wg_peer, device));
+	struct attached *a = find_own(WG_FIELD(void *, peer, wg_peer, device));
 
 	if (a)
 		a->hook->ops->peer_removed(a->hook, a->dev, peer, key_of(peer));
