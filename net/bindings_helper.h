@@ -279,11 +279,16 @@ static inline bool wgvia_send_copy(struct net_device *dev,
 	return true;
 }
 
-/* The peer that a packet is for, if it is the copy that is being sent */
+/* The peer that a packet is for, if it is the copy that is being sent. Only the first
+ * to ask gets an answer: from then on the copy may be freed, and on PREEMPT_RT a packet
+ * of another sender on this CPU may be where it was.
+ */
 static inline struct wg_peer *wgvia_copy_peer(const struct sk_buff *skb)
 {
-	return __this_cpu_read(copy_mark.skb) == skb ?
-		__this_cpu_read(copy_mark.peer) : NULL;
+	if (__this_cpu_read(copy_mark.skb) != skb)
+		return NULL;
+	__this_cpu_write(copy_mark.skb, NULL);
+	return __this_cpu_read(copy_mark.peer);
 }
 
 /* Per-CPU counters by number: bindgen knows no address spaces */
