@@ -7,7 +7,10 @@
 use super::{
     bindings,
     netdev::NetDevice,
-    packet::PacketPath,
+    packet::{
+        with_packet_path,
+        PacketPath, //
+    },
     rcu::RcuBox,
     rtnl::Rtnl, //
 };
@@ -255,7 +258,7 @@ impl TableCache {
         }
     }
 
-    /// Read the rules of both families anew. Waits for a grace period. The generation of rules changes
+    /// Read the rules of a family anew if they have changed. Waits for a grace period. The generation of rules changes
     /// before they do, so that only under their lock one belongs to the other; RTNL keeps `dev` in its
     /// network namespace.
     ///
@@ -267,6 +270,17 @@ impl TableCache {
             let tables = if ops.is_null() {
                 None
             } else {
+                // Read under the lock below, so that it belongs to this generation.
+                let is_new = with_packet_path(|path| {
+                    // SAFETY: RTNL keeps the owner of the rules.
+                    let seq = unsafe { seq(ops) };
+                    self.slot(family)
+                        .load(path)
+                        .is_some_and(|tables| tables.seq == seq)
+                });
+                if is_new {
+                    continue;
+                }
                 let mut tables = KBox::new(Tables::new(0), GFP_KERNEL)?;
                 // SAFETY: RTNL keeps the device, and so the rules' owner, in the namespace. The lock
                 // of the rules is released before anything else is done.

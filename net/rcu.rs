@@ -4,20 +4,20 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use super::packet::PacketPath;
+use super::{
+    bindings,
+    packet::PacketPath, //
+};
 use core::{
     marker::PhantomData,
     ptr, //
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full, //
-        },
-        rcu, //
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full, //
     },
 };
 
@@ -47,13 +47,15 @@ impl<T> RcuBox<T> {
         unsafe { self.0.load(Acquire).as_ref() }
     }
 
-    /// Put another in its place. Process context; waits for a grace period.
+    /// Put another in its place. Process context; waits for a grace period, and hurries if RTNL is
+    /// held.
     pub(crate) fn replace(&self, new: Option<KBox<T>>) {
         let new = new.map_or(ptr::null_mut(), KBox::into_raw);
         // INVARIANT: `new` is null or came from a box.
         let old = self.0.xchg(new, Full);
         if !old.is_null() {
-            rcu::synchronize_rcu();
+            // SAFETY: Process context.
+            unsafe { bindings::synchronize_net() };
             // SAFETY: It came from a box by the type invariants, nobody else can have taken it
             // out, and all who could have read it are done.
             drop(unsafe { KBox::from_raw(old) });
