@@ -159,9 +159,14 @@ static inline int wgvia_skb_iif(const struct sk_buff *skb)
 	return skb->skb_iif;
 }
 
+/* A copy to keep for longer than RCU keeps a dst without a reference */
 static inline struct sk_buff *wgvia_skb_copy(const struct sk_buff *skb)
 {
-	return skb_copy(skb, GFP_ATOMIC);
+	struct sk_buff *copy = skb_copy(skb, GFP_ATOMIC);
+
+	if (copy)
+		skb_dst_force(copy);
+	return copy;
 }
 
 /* A packet that begins with this header, as a device gets it to send, or has

@@ -115,5 +115,9 @@ impl DeviceEvents for Devices {
         if Device::new(dev).is_some() {
             events::device_deleted(dev, rtnl);
         }
+        // Packets that wait have dsts of the network namespace.
+        if let Some(via) = find(dev) {
+            via.clear_copies();
+        }
     }
 }

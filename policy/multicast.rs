@@ -75,6 +75,7 @@ struct State {
     oldest: usize,
     /// The slot after that of the last such peer.
     next: usize,
+    /// In the order in which they came, without gaps.
     waiting: [Option<Waiting>; WAITING],
 }
 
@@ -102,6 +103,13 @@ impl State {
             }
             None => Err(waiting),
         }
+    }
+
+    /// Take out the packet that has waited longest.
+    fn take(&mut self) -> Option<Waiting> {
+        let longest = self.waiting.first_mut()?.take();
+        self.waiting.rotate_left(1);
+        longest
     }
 }
 
@@ -133,8 +141,7 @@ impl Multicast {
     }
 
     fn take(&self) -> Option<Waiting> {
-        let mut state = self.state.lock();
-        state.waiting.iter_mut().find_map(Option::take)
+        self.state.lock().take()
     }
 }
 
@@ -228,17 +235,24 @@ impl Via {
             || peer.has_endpoint() && self.multicast.state.lock().give(uptime_ms(), slot)
     }
 
+    /// Drop the packets that wait for the rest of their copies, and wait for the one that is being
+    /// copied. Process context.
+    pub(super) fn clear_copies(&self) {
+        self.with_hook(|_| self.multicast.clear());
+    }
+
     /// Send the rest of the copies of one of the packets that wait. Process context.
     fn copy_waiting(&self, wg: Device<'_>) {
         let Some(Waiting { packet, mut rest }) = self.multicast.take() else {
             return;
         };
-        while rest.left > 0 && wg.netdev().is_running() {
+        while rest.left > 0 {
+            // Whoever takes the device down waits for packet paths, and then purges what they left.
             with_packet_path(|path| match packet.packet(path) {
-                Some(packet) => {
+                Some(packet) if wg.netdev().is_running() => {
                     self.copies(&packet, &mut rest, |peer| wg.send_copy(&packet, peer));
                 }
-                None => rest.left = 0,
+                _ => rest.left = 0,
             });
         }
     }
