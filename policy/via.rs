@@ -9,6 +9,7 @@ use crate::{
         fib_rules::TableCache,
         packet::PacketPath,
         rtnl::{
+            synchronize,
             Rtnl,
             RtnlGuard, //
         },
@@ -238,6 +239,9 @@ impl Via {
     /// Detach the hook, and give all references to peers back. The mode is off already.
     fn detach(&self, attachment: Option<Attachment<Self>>, rtnl: &Rtnl) {
         if let Some(attachment) = attachment {
+            // A packet that is being copied asks the hook for the peer of each copy: without the hook
+            // AllowedIPs would send all that are left to one. From now on none is copied.
+            synchronize(rtnl);
             attachment.detach(rtnl);
             self.multicast.clear();
             self.peers.clear();
