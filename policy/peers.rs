@@ -222,14 +222,14 @@ impl Peers {
             return Ok(());
         }
         let peers = index.slots.iter().count();
-        let numbers = Numbers::new((2 * peers).max(FIRST))?;
+        let numbers = KBox::new(Numbers::new((2 * peers).max(FIRST))?, GFP_KERNEL)?;
         for (_, number) in index.slots.iter() {
             if let Some(peer) = self.find(*number).and_then(|(slot, _)| slot.id()) {
                 numbers.add(peer, *number);
             }
         }
         index.added = peers;
-        self.numbers.replace(Some(KBox::new(numbers, GFP_KERNEL)?));
+        self.numbers.replace(Some(numbers));
         Ok(())
     }
 
