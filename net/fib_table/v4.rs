@@ -69,6 +69,10 @@ impl<'p> Query<'_, 'p> {
             // SAFETY: The caller promises it; what it finds is found under RCU.
             let longest = unsafe {
                 match lookup4(table, other, self.dev.ifindex()) {
+                    // AnyIP around AnyIP: what counts is behind that too.
+                    Ok(host) if !is_unicast4(&host) && host.prefixlen <= 31 - bit => {
+                        return self.behind4(table, addr, host.prefixlen);
+                    }
                     Ok(bound) => Some(longest_of4(&bound)),
                     Err(longest) => longest,
                 }
