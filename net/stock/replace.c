@@ -116,8 +116,10 @@ static struct module *get_wireguard(void)
 	if (!kobj)
 		return NULL;
 	mod = container_of(kobj, struct module_kobject, kobj)->mod;
-	/* Of code that is built in there is no module. */
-	if (mod && !try_module_get(mod))
+	/* Of code that is built in there is no module. One that is still loading can be
+	 * freed whoever holds it.
+	 */
+	if (mod && (READ_ONCE(mod->state) != MODULE_STATE_LIVE || !try_module_get(mod)))
 		mod = NULL;
 	kobject_put(kobj);
 	return mod;
