@@ -15,6 +15,7 @@
 #include <linux/kprobes.h>
 #include <linux/netdevice.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/srcu.h>
 
 #include "stock.h"
@@ -199,16 +200,26 @@ static unsigned long entry_of(const char *name)
 	return entry;
 }
 
+static void restore(struct replaced *r)
+{
+	int err = unregister_ftrace_direct(&r->ops, ftrace_jmp_set((unsigned long)r->ours),
+					   true);
+
+	r->is_replaced = false;
+	if (!err)
+		return;
+	/* The function still jumps into this module, which nobody may free then. */
+	pr_err("%s cannot be restored (%d), ftrace is dead: wgvia stays until the next boot\n",
+	       r->name, err);
+	for (;;)
+		schedule_timeout_idle(MAX_SCHEDULE_TIMEOUT);
+}
+
 void wgvia_stock_stop(void)
 {
 	for (int i = ARRAY_SIZE(replaced) - 1; i >= 0; i--) {
-		struct replaced *r = &replaced[i];
-
-		if (r->is_replaced)
-			unregister_ftrace_direct(&r->ops,
-						 ftrace_jmp_set((unsigned long)r->ours),
-						 true);
-		r->is_replaced = false;
+		if (replaced[i].is_replaced)
+			restore(&replaced[i]);
 	}
 	/* Who is in the lookups has BH disabled. */
 	synchronize_net();
