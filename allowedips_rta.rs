@@ -43,6 +43,7 @@ use crate::{
             Place,
             Route, //
         },
+        rtnl::Rtnl,
         trace,
         wireguard::{
             AllowedIp,
@@ -152,17 +153,19 @@ unsafe impl PeerHook for Via {
     }
 }
 
-/// Tell what becomes of a packet that is described, and why. Process context. Fails with `ENOMEM`.
+/// Tell what becomes of a packet that is described, and why. Fails with `ENOMEM`.
 pub(crate) fn resolve(
     via: ArcBorrow<'_, Via>,
     wg: Device<'_>,
     question: &Question,
+    rtnl: &Rtnl,
 ) -> Result<Answer> {
     question.answer(
         &via,
         wg,
         |packet, trace| select(&via, wg, packet, trace),
         |packet, from, trace| check(via, wg, packet, from, trace),
+        rtnl,
     )
 }
 

@@ -381,7 +381,7 @@ fn resolve(request: &Request<'_>) -> Result {
     let wg = named_device(request, &rtnl)?;
     let via = via(request, wg)?;
     let question = question(request, wg)?;
-    let answer = allowedips_rta::resolve(via.as_arc_borrow(), wg, &question)?;
+    let answer = allowedips_rta::resolve(via.as_arc_borrow(), wg, &question, &rtnl)?;
     let Flow {
         source,
         destination,

@@ -11,7 +11,8 @@ use super::{
     bindings,
     netdev::NetDevice,
     packet::OwnedPacket,
-    route::Place, //
+    route::Place,
+    rtnl::Rtnl, //
 };
 use core::{
     net::{
@@ -85,7 +86,7 @@ impl Flow {
     /// Route it as a packet that the host sends, in the network namespace of `dev`, as for a UDP socket
     /// of the owner of the namespace; [`None`] if it can not be sent. To a destination of link scope
     /// it is sent by `dev` unless `oif` says otherwise. Process context.
-    pub(crate) fn route(&self, dev: &NetDevice) -> Option<Dst> {
+    pub(crate) fn route(&self, dev: &NetDevice, _: &Rtnl) -> Option<Dst> {
         match self.destination {
             IpAddr::V4(destination) => self.route4(dev, destination),
             IpAddr::V6(destination) => self.route6(dev, destination),
@@ -93,7 +94,8 @@ impl Flow {
     }
 
     fn common(&self, dev: &NetDevice, oif: u32) -> bindings::flowi_common {
-        // SAFETY: The device is valid, and keeps its namespace; no socket means the owner of that.
+        // SAFETY: The device is valid, and RTNL, which `route` wants, keeps it in its namespace; no
+        // socket means the owner of that.
         let uid =
             unsafe { bindings::sock_net_uid(bindings::wgvia_dev_net(dev.as_raw()), ptr::null()) };
         bindings::flowi_common {
@@ -129,7 +131,7 @@ impl Flow {
             flow.saddr = addr::to_be32(source);
         }
         let mut place = bindings::wgvia_place::default();
-        // SAFETY: The device is valid, and keeps its namespace.
+        // SAFETY: The device is valid, and RTNL keeps it in its namespace.
         let dst = NonNull::new(unsafe {
             let net = bindings::wgvia_dev_net(dev.as_raw());
             bindings::wgvia_route4(net, &mut flow, &mut place)
@@ -170,7 +172,7 @@ impl Flow {
             ..Default::default()
         };
         let mut place = bindings::wgvia_place::default();
-        // SAFETY: The device is valid, and keeps its namespace.
+        // SAFETY: The device is valid, and RTNL keeps it in its namespace.
         let dst = NonNull::new(unsafe {
             let net = bindings::wgvia_dev_net(dev.as_raw());
             bindings::wgvia_route6(net, &mut flow, &mut place)

@@ -277,7 +277,7 @@ impl Peers {
         if let Some((_, drops)) = self.find(number) {
             drops.begin(key);
         }
-        let id = peer.borrow().id();
+        let id = peer.id();
         slot.set(Some(peer));
         with_packet_path(|path| {
             if let Some(numbers) = self.numbers.load(path) {

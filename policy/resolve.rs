@@ -17,6 +17,7 @@ use crate::{
             Packet, //
         },
         route::Place,
+        rtnl::Rtnl,
         wireguard::{
             Device,
             Peer,
@@ -129,7 +130,7 @@ pub(crate) struct Answer {
 }
 
 impl Question {
-    /// Answer it. `select` and `check` are those that decide about packets. Process context.
+    /// Answer it. `select` and `check` are those that decide about packets.
     ///
     /// Fails with `ENOMEM`.
     pub(crate) fn answer(
@@ -138,10 +139,11 @@ impl Question {
         wg: Device<'_>,
         select: impl FnOnce(&Packet<'_>, &mut Trace) -> Verdict<Receiver>,
         check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut Trace) -> Verdict<()>,
+        rtnl: &Rtnl,
     ) -> Result<Answer> {
         match &self.from {
             Some(from) => self.received(via, wg, from, check),
-            None => self.sent(via, wg, select),
+            None => self.sent(via, wg, select, rtnl),
         }
     }
 
@@ -150,12 +152,13 @@ impl Question {
         via: &Via,
         wg: Device<'_>,
         select: impl FnOnce(&Packet<'_>, &mut Trace) -> Verdict<Receiver>,
+        rtnl: &Rtnl,
     ) -> Result<Answer> {
         let mut trace = Trace::default();
         let routed = if self.unrouted {
             None
         } else {
-            let Some(routed) = self.flow.route(wg.netdev()) else {
+            let Some(routed) = self.flow.route(wg.netdev(), rtnl) else {
                 return Ok(Answer {
                     outcome: Outcome::Unreachable,
                     clause: None,
@@ -192,7 +195,7 @@ impl Question {
                     (Outcome::of(peer.is_some()), clause, key)
                 }
                 Verdict::Accept(Receiver::Peer(peer), _) => {
-                    let key = via.peers.key_of(peer.borrow(), path);
+                    let key = via.peers.key_of(peer.borrow(path), path);
                     (Outcome::Accept, clause, key)
                 }
                 Verdict::Accept(Receiver::EachPeer, _) => (Outcome::Copy, clause, None),
@@ -221,7 +224,7 @@ impl Question {
         let (outcome, clause, peer) = with_packet_path(|path| {
             let verdict = match packet.packet(path) {
                 Some(packet) if via.settings().mode != Mode::Off => {
-                    check(&packet, from.borrow(), &mut trace)
+                    check(&packet, from.borrow(path), &mut trace)
                 }
                 _ => Verdict::Pass,
             };
@@ -232,7 +235,7 @@ impl Question {
                     let entry = source.and_then(|source| wg.allowed_ip(source, path));
                     let is_allowed = entry
                         .as_ref()
-                        .is_some_and(|entry| entry.peer == from.borrow());
+                        .is_some_and(|entry| entry.peer == from.borrow(path));
                     let key = entry.and_then(|entry| via.peers.key_of(entry.peer, path));
                     (Outcome::of(is_allowed), clause, key)
                 }

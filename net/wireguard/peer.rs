@@ -23,9 +23,9 @@ use kernel::sync::atomic::{
 
 /// A counted reference to a peer.
 ///
-/// It has to be given back before the peer's device is destroyed: whoever stores one clears it when
-/// the peer is removed ([`super::PeerHook::peer_removed`]) and when the hook is detached. The last one
-/// may take locks for which interrupts have to be on where it is put.
+/// It has to be given back before the peer's device is destroyed: only packets, RTNL and what
+/// [`super::PeerHook`] makes safe keep one. The last one may take locks for which interrupts have to
+/// be on where it is put.
 ///
 /// # Invariants
 ///
@@ -48,10 +48,15 @@ impl Peer {
         NonNull::new(ptr).map(Self)
     }
 
-    /// Borrow it.
-    pub(crate) fn borrow(&self) -> PeerRef<'_> {
+    /// Borrow it on the packet path.
+    pub(crate) fn borrow<'p>(&'p self, _: &'p PacketPath) -> PeerRef<'p> {
         // INVARIANT: The reference that this object owns keeps its memory.
         PeerRef(self.0, PhantomData)
+    }
+
+    /// Return its identity.
+    pub(crate) fn id(&self) -> PeerId {
+        PeerId(self.0.as_ptr() as usize)
     }
 
     /// Hand the reference over.
