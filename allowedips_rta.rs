@@ -34,7 +34,6 @@ use crate::{
             Through,
             Visited, //
         },
-        nexthop::Nexthop,
         packet::{
             Packet,
             PacketPath, //
@@ -204,12 +203,16 @@ fn select(
             })
     });
     let binding = nexthop.as_ref().and_then(encap::binding);
-    if multicast
-        && binding.is_none()
-        && packet.is_to_link_scope_group()
-        && !packet.came_in_by(wg.netdev())
-    {
-        return select_for_group(wg, packet, routed.as_ref());
+    if multicast && mode != Mode::Off && binding.is_none() && packet.is_to_link_scope_group() {
+        let named = routed
+            .as_ref()
+            .and_then(|nexthop| nexthop.named_by_sender());
+        if let Some(named) = named {
+            return select_named(wg, packet, named);
+        }
+        if !packet.came_in_by(wg.netdev()) {
+            return Verdict::Accept(Receiver::EachPeer, Counter::TxMulticast);
+        }
     }
     if routed.is_some() {
         witness.look(None, nexthop.as_ref(), true);
@@ -249,16 +252,8 @@ fn select(
     }
 }
 
-/// Choose those who get a packet to a link-scope group: each peer. A next hop that the sender named,
-/// instead of routing, is the only one to have it, in every mode.
-fn select_for_group(
-    wg: Device<'_>,
-    packet: &Packet<'_>,
-    nexthop: Option<&Nexthop<'_>>,
-) -> Verdict<Receiver> {
-    let Some(named) = nexthop.and_then(|nexthop| nexthop.named_by_sender()) else {
-        return Verdict::Accept(Receiver::EachPeer, Counter::TxMulticast);
-    };
+/// Choose the peer of a next hop that the sender of a packet to a group named, instead of routing.
+fn select_named(wg: Device<'_>, packet: &Packet<'_>, named: IpAddr) -> Verdict<Receiver> {
     match neighbour(wg, named, packet.path()).and_then(PeerRef::get) {
         Some(peer) => Verdict::Accept(Receiver::Peer(peer), Counter::TxGateway),
         None => Verdict::Drop(Counter::TxDropGateway),

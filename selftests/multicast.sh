@@ -180,6 +180,37 @@ no_loops()
 	check_eq "who gets what peer 1 sends to the group" "hub=1" "$REPLY"
 }
 
+# With nftables the host can pass on what came in. No kernel of ours has that.
+can_duplicate() { nft -c "table ip t { chain c { type filter hook prerouting priority 0; dup to 10.0.0.2; }; }"; }
+
+# duplicated FAMILY: to the neighbour whom it names, and nobody else
+duplicated()
+{
+	local ip=ip mode accepted=rx-onlink
+
+	groups "$1"
+	# From a link-local address
+	[[ $f == 4 ]] || ip=ip6 accepted=rx-neighbour
+	check in_hub nft "table $ip copies {
+		chain in {
+			type filter hook prerouting priority 0;
+			iifname hub $ip daddr $group dup to $gateway device hub;
+		};
+	}"
+	for mode in auto on; do
+		set_mode "$mode"
+		count_from_now
+		packets copy p1 "$group" connect=no dev=wg0
+		check_eq "sent by peer 1" sent "$REPLY"
+		busywait has_copies "hub=1 p2=1" || fail "in mode $mode this is who gets it: $REPLY"
+		case $mode in
+		auto) check_counters tx-gateway=1 ;;
+		on) check_counters tx-gateway=1 $accepted=1 ;;
+		esac
+	done
+	check in_hub nft delete table "$ip" copies
+}
+
 # A peer with an endpoint and without a session gets one; one without an endpoint gets nothing,
 # and keeps nobody else from it.
 new_peers()
@@ -434,6 +465,7 @@ for f in 4 6; do
 	test_add "IPv$f: a nexthop that names a peer" keyed $f
 	test_add "IPv$f: a next hop that the sender names" named_by_sender $f
 	test_add "IPv$f: no loops" no_loops $f
+	! can_duplicate 2>/dev/null || test_add "IPv$f: what came in is passed on to a neighbour" duplicated $f
 	test_add "IPv$f: peers without a session and without an endpoint" new_peers $f
 	test_add "IPv$f: no peers" no_peers $f
 	test_add "IPv$f: what is received" received $f
