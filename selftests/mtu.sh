@@ -93,7 +93,7 @@ segments()
 {
 	mtu_family "$1"
 	way "$2" "$site"
-	packets large 30 "$3" "$site_addr"
+	packets large 30 1 "$3" "$site_addr"
 	check_eq "datagrams received" "$([[ $2 == wgpeer ]] && echo p2=30 || echo p1=30)" "$REPLY"
 	check_moved "$2" 30 0
 }

@@ -18,7 +18,8 @@ of its output the answer:
                                       is told to send it by way of NEXTHOP
     deliver NAME DEV SRC DST          forge, and what the stack of HUB makes of the packet
     spread COUNT NAME DST [OPTION]... COUNT datagrams, each of another socket
-    large COUNT NAME DST [OPTION]...  COUNT datagrams, sent as one packet (GSO)
+    large COUNT COPIES NAME DST [OPTION]...  COUNT datagrams, sent as one packet (GSO),
+                                      each of which so many are to get
     watch WORD NAME                   look out for TCP segments with this word, sent by NAME
     first                             where the very first of them goes
     watched                           end of watch: who has received any up to now
@@ -410,14 +411,14 @@ class Packets:
         fates = collections.Counter(self.send(*args) for _ in range(int(count)))
         return " ".join(f"{fate}={fates[fate]}" for fate in sorted(fates))
 
-    def large(self, count, *args):
+    def large(self, count, copies, *args):
         payload = self.payload()
         fates = collections.Counter()
         deadline = time.monotonic() + TIMEOUT
         with self.socket(*args) as sock:
             sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, SEGMENT)
             sock.send((bytes(SEGMENT - len(payload)) + payload) * int(count))
-            while fates.total() < int(count) and time.monotonic() < deadline:
+            while fates.total() < int(count) * int(copies) and time.monotonic() < deadline:
                 select.select(self.listeners, (), (), 0.01)
                 fates.update(self.arrivals(payload))
         return " ".join(f"{fate}={fates[fate]}" for fate in sorted(fates)) or "nobody"
