@@ -111,6 +111,20 @@ def tool_overflows(ktap, lab):
     run("wg", "setconf", "hub", "/dev/stdin", text=conf(lab, 0))
 
 
+def gone_device(ktap, lab):
+    """What is read when its device is gone still has the name that the device had."""
+    with monitor("config", "hub") as tool:
+        tool.until("mode")
+        tool.process.send_signal(signal.SIGSTOP)
+        os.waitpid(tool.process.pid, os.WUNTRACED)
+        lab.peer(0)
+        run("ip", "link", "del", "hub")
+        lab.make()
+        tool.process.send_signal(signal.SIGCONT)
+        ktap.check("events", [f"Added hub: peer {lab.key(0)} allowed-ips (none)", "Deleted hub"],
+                   tool.until("Deleted"))
+
+
 def wrong_words(ktap, _):
     for words, status, text in (
             (["wg0", "wg1"], 2, "'wg0' and 'wg1' are two devices"),
@@ -180,6 +194,7 @@ TESTS = [
     ("wgvia monitor for people", for_people),
     ("wgvia monitor for programs", for_programs),
     ("wgvia monitor that is too slow", tool_overflows),
+    ("wgvia monitor of a device that is gone", gone_device),
     ("wgvia monitor that cannot", wrong_words),
     ("the example for BIRD", example),
 ]

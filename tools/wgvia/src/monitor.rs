@@ -5,9 +5,9 @@
 use crate::error::Error;
 use crate::event::{Event, Peer, What};
 use crate::genl::Events;
+use crate::rtnetlink;
 use crate::wgvia::{Message, Wgvia};
 use crate::wireguard::Wireguard;
-use nix::net::if_::if_indextoname;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -115,10 +115,7 @@ impl<'n> Monitor<'n> {
     fn event(&mut self, message: &Message) -> Result<Option<Event>, Error> {
         let names = &mut self.names;
         let event = Event::parse(message.command, &message.attributes, |ifindex| {
-            if let Some(name) = if_indextoname(ifindex)
-                .ok()
-                .and_then(|n| n.into_string().ok())
-            {
+            if let Some(name) = rtnetlink::name(ifindex) {
                 names.insert(ifindex, name);
             }
             let name = names.get(&ifindex);

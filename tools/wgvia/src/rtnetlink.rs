@@ -153,11 +153,26 @@ pub fn ifindex(name: &str) -> Result<u32, Error> {
     })
 }
 
+/// Return the name of a device; [`None`] if it is gone by now.
+pub fn name(ifindex: u32) -> Option<String> {
+    let name = if_indextoname(ifindex).ok()?.into_string().ok()?;
+    // nix takes the failure for a success without a name.
+    Some(name).filter(|name| !name.is_empty())
+}
+
 /// Return the name of a device; its number, if it is gone by now.
 pub fn ifname(ifindex: u32) -> String {
-    match if_indextoname(ifindex) {
-        // nix takes the failure for a success without a name.
-        Ok(name) if !name.is_empty() => name.to_string_lossy().into_owned(),
-        _ => format!("if{ifindex}"),
+    name(ifindex).unwrap_or_else(|| format!("if{ifindex}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_gone() {
+        const NEVER: u32 = i32::MAX as u32;
+        assert_eq!(name(NEVER), None);
+        assert_eq!(ifname(NEVER), "if2147483647");
     }
 }
