@@ -110,6 +110,14 @@ impl Flow {
         }
     }
 
+    fn oif_of(&self, dev: &NetDevice, is_link_scope: bool) -> u32 {
+        if is_link_scope && self.oif == 0 {
+            dev.ifindex()
+        } else {
+            self.oif
+        }
+    }
+
     fn ports(&self) -> bindings::flowi_uli {
         bindings::flowi_uli {
             ports: bindings::flowi_uli__bindgen_ty_1 {
@@ -120,8 +128,9 @@ impl Flow {
     }
 
     fn route4(&self, dev: &NetDevice, destination: Ipv4Addr) -> Option<Dst> {
+        let is_link_scope = destination.octets()[..3] == [224, 0, 0];
         let mut flow = bindings::flowi4 {
-            __fl_common: self.common(dev, self.oif),
+            __fl_common: self.common(dev, self.oif_of(dev, is_link_scope)),
             daddr: addr::to_be32(destination),
             uli: self.ports(),
             ..Default::default()
@@ -153,17 +162,12 @@ impl Flow {
         // fe80::/10, and the groups of interface-local and link scope
         let is_link_scope =
             destination.is_unicast_link_local() || octets[0] == 0xff && octets[1] & 0xf <= 2;
-        let oif = if is_link_scope && self.oif == 0 {
-            dev.ifindex()
-        } else {
-            self.oif
-        };
         let source = match self.source {
             Some(IpAddr::V6(source)) => source,
             _ => Ipv6Addr::UNSPECIFIED,
         };
         let mut flow = bindings::flowi6 {
-            __fl_common: self.common(dev, oif),
+            __fl_common: self.common(dev, self.oif_of(dev, is_link_scope)),
             daddr: addr::to_in6(destination),
             saddr: addr::to_in6(source),
             // The traffic class is above the flow label, see ip6_make_flowinfo().

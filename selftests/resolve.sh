@@ -143,17 +143,24 @@ other_modes()
 	check_answer "drop -" "$hub_addr" from "$addr" in "${KEY[2]}"
 }
 
-# A packet to a group is not copied.
+# A packet to a group is not copied. It is sent by the device, wherever the default route leads, and
+# no route sends it there.
 group()
 {
-	local group=224.0.0.9
+	local group=224.0.0.9 default=0.0.0.0/0
 
 	family "$1"
-	[[ $f == 4 ]] || group=ff02::9
+	[[ $f == 4 ]] || group=ff02::9 default=::/0
+	check ip_hub route add "$default" dev ul
+	check_answer "drop tx_drop_onlink" "$group"
 	check in_hub wgvia set hub multicast on
 	count_from_now
+	check_answer "copy tx_multicast" "$group"
 	check_answer "copy tx_multicast" "$group" oif hub routed no
+	check_answer "elsewhere - by ul" "$group" oif ul
 	check_counters
+	check ip_hub route add "$default" dev hub via-wgpeer "${KEY[2]}" metric 1
+	check_answer "copy tx_multicast" "$group"
 }
 
 receiving()

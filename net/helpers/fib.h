@@ -186,6 +186,16 @@ struct wgvia_place {
 	u8 len;
 };
 
+/* Is it routed without a look at the FIB? See ip_route_output_key_hash_rcu(). */
+static inline bool wgvia_is_routed_by_device(const struct flowi4 *fl4)
+{
+	if (fl4->flowi4_oif)
+		return ipv4_is_local_multicast(fl4->daddr) ||
+		       ipv4_is_lbcast(fl4->daddr);
+	return fl4->saddr && (ipv4_is_multicast(fl4->daddr) ||
+			      ipv4_is_lbcast(fl4->daddr));
+}
+
 /* The dst for what the host sends, with a reference, or NULL; and the place of the
  * route if it is a unicast one, which an IPv4 dst does not say
  */
@@ -199,6 +209,8 @@ static inline struct dst_entry *wgvia_route4(struct net *net, struct flowi4 *fl4
 	rt = ip_route_output_key_hash(net, fl4, NULL);
 	if (IS_ERR(rt))
 		return NULL;
+	if (wgvia_is_routed_by_device(&again))
+		return &rt->dst;
 	rcu_read_lock();
 	if (!fib_lookup(net, &again, &res, FIB_LOOKUP_NOREF) &&
 	    res.type == RTN_UNICAST) {
