@@ -162,9 +162,9 @@ fn device_set(request: &Request<'_>) -> Result {
     }
     set.map_err(|err| match err {
         EBUSY => {
-            request
-                .extack()
-                .set(c"routes name peers of this device: delete them first");
+            request.extack().set(
+                c"routes, nexthop objects or sockets name peers of it: delete or close them first",
+            );
             EBUSY
         }
         EEXIST => {

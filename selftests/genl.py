@@ -186,7 +186,8 @@ def off_while_keyed(ktap, family):
     run("ip", "route", "add", "10.2.0.0/16", "dev", "hub", "via-wgpeer", key)
     for rest in (), (source_filter("none"), multicast(1)):
         error, text, _ = family.do("DEVICE_SET", ifname("hub"), *rest, mode("off"))
-        ktap.check("answer", ("EBUSY", "routes name peers of this device: delete them first"),
+        ktap.check("answer", ("EBUSY", "routes, nexthop objects or sockets name peers of it: "
+                                       "delete or close them first"),
                    (error, text))
         ktap.check("settings", FRESH, settings(family, "hub"))
     ktap.check("the other device can", 0,

@@ -9,7 +9,7 @@ MODE_OFF="Error: wgvia is off on this device: wgvia set DEV mode auto turns it o
 NEEDS_DEVICE="Error: via-wgpeer needs a device."
 NEEDS_WIREGUARD="Error: via-wgpeer needs a WireGuard device."
 # And of mode off
-STILL_KEYED="routes name peers of this device: delete them first"
+STILL_KEYED="routes, nexthop objects or sockets name peers of it: delete or close them first"
 
 # A nexthop that is gone may be kept by a dst for a moment: mode off waits for that.
 set_mode()

@@ -226,8 +226,8 @@ class Round:
         check("are there as many states as nexthops that name a peer", True,
               keyed <= shown["states"])
         if keyed:
-            check("what mode off says", "routes name peers",
-                  self.tables.refused("wgvia", "set", DEVICE, "mode", "off", says="routes name peers"))
+            check("what mode off says", "name peers of it",
+                  self.tables.refused("wgvia", "set", DEVICE, "mode", "off", says="name peers of it"))
         elif self.device.mode == "off":
             check("what a route that names a peer says in mode off", "wgvia is off",
                   self.tables.refused("ip", "route", "add", "198.18.0.0/15", "dev", DEVICE,
