@@ -59,7 +59,7 @@ genl_family! {
         doit wgvia_nl_resolve_doit(WGVIA_CMD_RESOLVE) => resolve;
         dumpit wgvia_nl_device_get_dumpit(WGVIA_CMD_DEVICE_GET) => device_dump;
         dumpit wgvia_nl_binding_get_dumpit(WGVIA_CMD_BINDING_GET) => binding_dump;
-        dumpit wgvia_nl_drops_get_dumpit(WGVIA_CMD_DROPS_GET) => drops_dump;
+        dumpit wgvia_nl_peer_get_dumpit(WGVIA_CMD_PEER_GET) => peer_dump;
     }
 }
 
@@ -208,19 +208,20 @@ fn dump_bindings(dump: &mut Dump<'_>, wg: Device<'_>) -> Result {
     Ok(())
 }
 
-/// Write the peers of a device of which packets were dropped, from the cursor on.
-fn dump_drops(dump: &mut Dump<'_>, wg: Device<'_>) -> Result {
+/// Write the peers of a device from the cursor on; in mode off none is known.
+fn dump_peers(dump: &mut Dump<'_>, wg: Device<'_>) -> Result {
     let Some(via) = devices::find(wg.netdev()) else {
         return Ok(());
     };
     let cursor = *dump.cursor();
     let mut after = cursor.has_key.then_some(PublicKey::new(cursor.key));
-    while let Some((key, counters)) = via.peers.drops_after(after.as_ref()) {
+    while let Some((key, has_session, drops)) = via.peers.after(after.as_ref()) {
         dump.message(|message| {
-            message.put_u32(abi::WGVIA_A_DROPS_IFINDEX, wg.netdev().ifindex())?;
-            message.put_bytes(abi::WGVIA_A_DROPS_KEY, key.as_bytes())?;
-            message.nest(abi::WGVIA_A_DROPS_COUNTERS, |nest| {
-                for (attr, count) in counters.filter(|(_, count)| *count > 0) {
+            message.put_u32(abi::WGVIA_A_PEER_IFINDEX, wg.netdev().ifindex())?;
+            message.put_bytes(abi::WGVIA_A_PEER_KEY, key.as_bytes())?;
+            message.put_u8(abi::WGVIA_A_PEER_SESSION, has_session.into())?;
+            message.nest(abi::WGVIA_A_PEER_COUNTERS, |nest| {
+                for (attr, count) in drops.filter(|(_, count)| *count > 0) {
                     nest.put_uint(attr, count)?;
                 }
                 Ok(())
@@ -240,9 +241,9 @@ fn binding_dump(dump: &mut Dump<'_>) -> Result {
     by_device(dump, abi::WGVIA_A_BINDING_IFINDEX, dump_bindings)
 }
 
-/// drops-get, a dump: the peers of which packets were dropped, of one device or of all.
-fn drops_dump(dump: &mut Dump<'_>) -> Result {
-    by_device(dump, abi::WGVIA_A_DROPS_IFINDEX, dump_drops)
+/// peer-get, a dump: the peers of one device or of all.
+fn peer_dump(dump: &mut Dump<'_>) -> Result {
+    by_device(dump, abi::WGVIA_A_PEER_IFINDEX, dump_peers)
 }
 
 /// Dump what devices have by key: that of the device whose index the attribute `ifindex` is, or of

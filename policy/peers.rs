@@ -190,29 +190,25 @@ impl Peers {
         (slot.id() == Some(peer.id())).then_some(key)
     }
 
-    /// Return the peer with the lowest key above `key`, or with the lowest of all, of those of which
-    /// packets were dropped; and call `visit` for each of its counters. Process context.
-    pub(crate) fn drops_after(
+    /// Return the peer with the lowest key above `key`, or with the lowest of all: its key, whether
+    /// there is a session, and the attribute and value of each counter. Process context.
+    pub(crate) fn after(
         &self,
         key: Option<&PublicKey>,
-    ) -> Option<(PublicKey, impl Iterator<Item = (u32, u64)> + '_)> {
+    ) -> Option<(PublicKey, bool, impl Iterator<Item = (u32, u64)> + '_)> {
         let index = self.index.lock();
-        let mut after = key.copied();
-        loop {
-            let cursor = match &after {
-                None => index.slots.cursor_front(),
-                Some(key) => index.slots.cursor_lower_bound(key),
-            }?;
-            let (mut found, mut number) = cursor.current();
-            if Some(found) == after.as_ref() {
-                (found, number) = cursor.peek_next()?;
-            }
-            let (_, drops) = self.find(*number)?;
-            if drops.iter().any(|(_, count)| count > 0) {
-                return Some((*found, drops.iter()));
-            }
-            after = Some(*found);
+        let cursor = match key {
+            None => index.slots.cursor_front(),
+            Some(key) => index.slots.cursor_lower_bound(key),
+        }?;
+        let (mut found, mut number) = cursor.current();
+        if Some(found) == key {
+            (found, number) = cursor.peek_next()?;
         }
+        let (slot, drops) = self.find(*number)?;
+        let has_session =
+            with_packet_path(|path| slot.load(path).is_some_and(PeerRef::has_session));
+        Some((*found, has_session, drops.iter()))
     }
 
     /// Make room for one more number. Under the lock of the index.

@@ -221,7 +221,7 @@ def unprivileged(ktap, _):
                    family.do("DEFAULT_GET")[0],
                    family.do("DEFAULT_SET", mode("on"))[0],
                    family.do("RESOLVE", ifname("hub"), resolve("DESTINATION", bytes(4)))[0]]
-        for command in "DEVICE_GET", "BINDING_GET", "DROPS_GET":
+        for command in "DEVICE_GET", "BINDING_GET", "PEER_GET":
             try:
                 answers.append(f"{len(family.dump(command))} replies")
             except OSError as err:

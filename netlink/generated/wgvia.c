@@ -53,9 +53,9 @@ static const struct nla_policy wgvia_resolve_nl_policy[WGVIA_A_RESOLVE_FROM + 1]
 	[WGVIA_A_RESOLVE_FROM] = NLA_POLICY_EXACT_LEN(WGVIA_KEY_LEN),
 };
 
-/* WGVIA_CMD_DROPS_GET - dump */
-static const struct nla_policy wgvia_drops_get_nl_policy[WGVIA_A_DROPS_IFINDEX + 1] = {
-	[WGVIA_A_DROPS_IFINDEX] = { .type = NLA_U32, },
+/* WGVIA_CMD_PEER_GET - dump */
+static const struct nla_policy wgvia_peer_get_nl_policy[WGVIA_A_PEER_IFINDEX + 1] = {
+	[WGVIA_A_PEER_IFINDEX] = { .type = NLA_U32, },
 };
 
 /* Ops table for wgvia */
@@ -106,10 +106,10 @@ static const struct genl_split_ops wgvia_nl_ops[] = {
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
-		.cmd		= WGVIA_CMD_DROPS_GET,
-		.dumpit		= wgvia_nl_drops_get_dumpit,
-		.policy		= wgvia_drops_get_nl_policy,
-		.maxattr	= WGVIA_A_DROPS_IFINDEX,
+		.cmd		= WGVIA_CMD_PEER_GET,
+		.dumpit		= wgvia_nl_peer_get_dumpit,
+		.policy		= wgvia_peer_get_nl_policy,
+		.maxattr	= WGVIA_A_PEER_IFINDEX,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
 };

@@ -21,7 +21,7 @@ int wgvia_nl_binding_get_dumpit(struct sk_buff *skb,
 int wgvia_nl_default_get_doit(struct sk_buff *skb, struct genl_info *info);
 int wgvia_nl_default_set_doit(struct sk_buff *skb, struct genl_info *info);
 int wgvia_nl_resolve_doit(struct sk_buff *skb, struct genl_info *info);
-int wgvia_nl_drops_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
+int wgvia_nl_peer_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
 
 enum {
 	WGVIA_NLGRP_CONFIG,

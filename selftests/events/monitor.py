@@ -111,6 +111,35 @@ def tool_overflows(ktap, lab):
     run("wg", "setconf", "hub", "/dev/stdin", text=conf(lab, 0))
 
 
+def state_of_sessions(ktap, lab):
+    """The state has a session while the kernel has one, however long ago the last handshake was."""
+    lab.peer(0)
+
+    def state():
+        with monitor("config", "sessions", "hub") as tool:
+            tool.until("mode")
+            lab.mark += 1
+            run("wg", "set", "hub", "fwmark", str(lab.mark))
+            return [line for line in tool.until("fwmark") if line.endswith(" session")]
+
+    none, one = f"Deleted hub: peer {lab.key(0)} session", f"hub: peer {lab.key(0)} session"
+    ktap.check("before it", [none], state())
+    session = lab.session(0)
+    with lab.listen("sessions") as listener:
+        session.shake_hands()
+        session.send(b"")
+        listener.next()
+    ktap.check("while there is one", [one], state())
+    run("wgvia", "set", "hub", "mode", "off")
+    ktap.check("in mode off, which knows no peers", [], state())
+    run("wgvia", "set", "hub", "mode", "auto")
+    ktap.check("after that", [one], state())
+    run("ip", "link", "set", "hub", "down")
+    run("ip", "link", "set", "hub", "up")
+    ktap.check("after the device was down", [none], state())
+    session.close()
+
+
 def gone_device(ktap, lab):
     """What is read when its device is gone still has the name that the device had."""
     with monitor("config", "hub") as tool:
@@ -194,6 +223,7 @@ TESTS = [
     ("wgvia monitor for people", for_people),
     ("wgvia monitor for programs", for_programs),
     ("wgvia monitor that is too slow", tool_overflows),
+    ("wgvia monitor -s and sessions", state_of_sessions),
     ("wgvia monitor of a device that is gone", gone_device),
     ("wgvia monitor that cannot", wrong_words),
     ("the example for BIRD", example),

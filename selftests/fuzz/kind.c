@@ -14,7 +14,7 @@ const char *const names[KINDS] = {
 	"RTM_NEWNEXTHOP", "RTM_NEWNEXTHOP-resilient", "RTM_DELNEXTHOP", "RTM_GETNEXTHOP",
 	"RTM_GETNEXTHOP-dump", "RTM_GETNEXTHOPBUCKET-dump",
 	"DEVICE_GET", "DEVICE_SET", "DEVICE_GET-dump", "BINDING_GET-dump",
-	"DROPS_GET-dump",
+	"PEER_GET-dump",
 	"DEFAULT_GET", "DEFAULT_SET", "RESOLVE", "other",
 };
 
@@ -58,8 +58,8 @@ enum kind kind_of(enum protocol protocol)
 			return dump ? OTHER : DEVICE_SET;
 		case WGVIA_CMD_BINDING_GET:
 			return dump ? DUMP_BINDINGS : OTHER;
-		case WGVIA_CMD_DROPS_GET:
-			return dump ? DUMP_DROPS : OTHER;
+		case WGVIA_CMD_PEER_GET:
+			return dump ? DUMP_PEERS : OTHER;
 		case WGVIA_CMD_DEFAULT_GET:
 			return dump ? OTHER : DEFAULT_GET;
 		case WGVIA_CMD_DEFAULT_SET:

@@ -312,7 +312,7 @@ static void put_genl(bool dump)
 	if (one_in(3))
 		genl.cmd = WGVIA_CMD_RESOLVE;
 	if (dump && one_in(2))
-		genl.cmd = one_in(3) ? WGVIA_CMD_DROPS_GET : WGVIA_CMD_BINDING_GET;
+		genl.cmd = one_in(3) ? WGVIA_CMD_PEER_GET : WGVIA_CMD_BINDING_GET;
 	else if (!dump && one_in(6))
 		genl.cmd = one_in(4) ? WGVIA_CMD_DEFAULT_GET : WGVIA_CMD_DEFAULT_SET;
 	put(&genl, sizeof(genl));
@@ -323,7 +323,7 @@ static void put_genl(bool dump)
 	else if (!dump && one_in(2))
 		attr(WGVIA_A_DEVICE_IFNAME, "hub\0x", one_in(8) ? below(6) : 4);
 	else if (!dump || ((genl.cmd == WGVIA_CMD_BINDING_GET ||
-			    genl.cmd == WGVIA_CMD_DROPS_GET) && one_in(2)))
+			    genl.cmd == WGVIA_CMD_PEER_GET) && one_in(2)))
 		attr_u32(WGVIA_A_DEVICE_IFINDEX, device());
 	set = set || genl.cmd == WGVIA_CMD_DEVICE_SET;
 	if (set && !one_in(3))

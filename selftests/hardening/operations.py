@@ -232,7 +232,7 @@ def operations(lab):
         lambda: do.wgvia_resolve("hub", "fd00::fe", "fd01::1", KEY2))
     add("wgvia: dump the devices", reset(*routes), wgvia_dump("WGVIA_CMD_DEVICE_GET"))
     add("wgvia: dump the bindings", reset(*routes), wgvia_dump("WGVIA_CMD_BINDING_GET"))
-    add("wgvia: dump the drops of peers", reset(*routes), wgvia_dump("WGVIA_CMD_DROPS_GET"))
+    add("wgvia: dump the peers", reset(*routes), wgvia_dump("WGVIA_CMD_PEER_GET"))
     add("wgvia: dump the bindings of a device", reset(*routes),
         wgvia_dump("WGVIA_CMD_BINDING_GET", attr(UAPI["WGVIA_A_BINDING_IFINDEX"], u32(INDEX))))
 

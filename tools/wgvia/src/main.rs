@@ -79,7 +79,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             what: Some(What::Peers),
         } => {
             let mut wgvia = Wgvia::open()?;
-            let drops = wgvia.drops(&device)?;
+            let mut states = wgvia.peers(&device)?;
             let transfers = Wireguard::open()?.transfers(&device)?;
             let peers: Vec<Peer> = transfers
                 .into_iter()
@@ -87,7 +87,10 @@ fn run(cli: Cli) -> Result<(), Error> {
                     key,
                     rx_bytes,
                     tx_bytes,
-                    drops: drops.get(&key).cloned().unwrap_or_default(),
+                    drops: states
+                        .remove(&key)
+                        .map(|state| state.drops)
+                        .unwrap_or_default(),
                 })
                 .collect();
             warn(wgvia.warnings(), Some(&device));

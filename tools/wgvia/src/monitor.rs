@@ -162,9 +162,11 @@ impl<'n> Monitor<'n> {
             for binding in &device.bindings {
                 add("config", What::BindingChange(binding.clone()));
             }
-            let peers = match wireguard.peers(&device.ifname) {
+            let both = wireguard.peers(&device.ifname);
+            let both = both.and_then(|peers| Ok((peers, self.wgvia.peers(&device.ifname)?)));
+            let (peers, states) = match both {
                 Err(Error::Refused { errno, .. }) if errno == libc::ENODEV => continue,
-                peers => peers?,
+                both => both?,
             };
             for peer in peers {
                 let key = peer.key;
@@ -174,8 +176,11 @@ impl<'n> Monitor<'n> {
                     allowed_ips_left_out: false,
                 };
                 add("config", What::PeerChange(config));
-                let session = peer.session;
-                add("sessions", What::SessionChange { key, session });
+                // In mode off wgvia knows no peers.
+                if let Some(state) = states.get(&key) {
+                    let session = state.session;
+                    add("sessions", What::SessionChange { key, session });
+                }
                 let endpoint = peer.endpoint;
                 add("endpoints", What::EndpointChange { key, endpoint });
             }

@@ -8,7 +8,7 @@ use crate::key::Key;
 use netlink_packet_core::DecodeError;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
-use wgvia_spec::drops;
+use wgvia_spec::peer;
 
 /// A peer, with what WireGuard and wgvia count of it.
 #[derive(Debug, PartialEq, Serialize)]
@@ -20,11 +20,23 @@ pub struct Peer {
     pub drops: Drops,
 }
 
-/// Read a message about a peer of which packets were dropped.
-pub fn drops_of(attributes: &Attributes) -> Result<(Key, Drops), DecodeError> {
-    let key = Key(attributes.array(drops::KEY)?);
-    let counters = attributes.nest(drops::COUNTERS)?;
-    Ok((key, Drops::parse(&counters)?))
+/// A peer as the module knows it.
+#[derive(Debug, PartialEq)]
+pub struct State {
+    /// Whether a packet can be sent without a handshake.
+    pub session: bool,
+    pub drops: Drops,
+}
+
+impl State {
+    /// Read a message about a peer, and its key.
+    pub fn parse(attributes: &Attributes) -> Result<(Key, Self), DecodeError> {
+        let state = Self {
+            session: attributes.bool(peer::SESSION)?,
+            drops: Drops::parse(&attributes.nest(peer::COUNTERS)?)?,
+        };
+        Ok((Key(attributes.array(peer::KEY)?), state))
+    }
 }
 
 /// The bytes, and what has dropped any packets.
@@ -56,13 +68,15 @@ mod tests {
         let mut counters = Attributes::new();
         counters.put_u32(number as u16, 3);
         let mut attributes = Attributes::new();
-        attributes.put(drops::KEY, KEY.parse::<Key>().unwrap().0.to_vec());
-        attributes.put_nest(drops::COUNTERS, &counters);
+        attributes.put(peer::KEY, KEY.parse::<Key>().unwrap().0.to_vec());
+        attributes.put_u8(peer::SESSION, 1);
+        attributes.put_nest(peer::COUNTERS, &counters);
         // As they are on the wire
         let mut bytes = vec![0; attributes.buffer_len()];
         attributes.emit(&mut bytes);
         let attributes = Attributes::parse(&bytes).unwrap();
-        let (key, drops) = drops_of(&attributes).unwrap();
+        let (key, State { session, drops }) = State::parse(&attributes).unwrap();
+        assert!(session);
         Peer {
             key,
             rx_bytes: 100,

@@ -4,19 +4,18 @@
 
 use crate::attributes::Attributes;
 use crate::binding::Binding;
-use crate::counters::Drops;
 use crate::device::{Defaults, Device, Settings};
 use crate::error::Error;
 use crate::genl::{Events, Family};
 use crate::key::Key;
 use crate::keywords::Values;
-use crate::peer::drops_of;
+use crate::peer::State;
 use crate::resolve::{Answer, Question};
 use crate::way_in::WayIn;
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 use std::collections::BTreeMap;
-use wgvia_spec::{binding, command, device, drops, FAMILY};
+use wgvia_spec::{binding, command, device, peer, FAMILY};
 
 /// A request or a reply of the family.
 #[derive(Clone, Debug)]
@@ -122,14 +121,14 @@ impl Wgvia {
         Ok(())
     }
 
-    /// Return the packets that were dropped of peers of a device, of those that have any.
-    pub fn drops(&mut self, name: &str) -> Result<BTreeMap<Key, Drops>, Error> {
+    /// Return the peers of a device; none if it is in mode off.
+    pub fn peers(&mut self, name: &str) -> Result<BTreeMap<Key, State>, Error> {
         let device = self.device(name).map_err(|e| e.about(name))?;
         let mut attributes = Attributes::new();
-        attributes.put_u32(drops::IFINDEX, device.ifindex);
-        let request = Message::new(command::DROPS_GET, attributes);
+        attributes.put_u32(peer::IFINDEX, device.ifindex);
+        let request = Message::new(command::PEER_GET, attributes);
         let messages = self.0.dump(request).map_err(|e| e.about(name))?;
-        let peers = messages.iter().map(|m| drops_of(&m.attributes));
+        let peers = messages.iter().map(|m| State::parse(&m.attributes));
         Ok(peers.collect::<Result<_, _>>()?)
     }
 

@@ -13,12 +13,9 @@ use netlink_packet_wireguard::{
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Peers in one request: far below the 64 KiB that an attribute can have.
 const PEERS: usize = 256;
-/// How old a session may be, after WireGuard's protocol.
-const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 
 /// A device and the IPv6 host entries of its peers.
 #[derive(Debug, Default, PartialEq)]
@@ -36,8 +33,6 @@ pub struct Peer {
     pub key: Key,
     pub allowed_ips: Vec<Prefix>,
     pub endpoint: Option<SocketAddr>,
-    /// Whether the last handshake was a short time ago.
-    pub session: bool,
 }
 
 /// A peer, and an address for a /128 in its AllowedIPs.
@@ -60,7 +55,7 @@ impl Wireguard {
     pub fn peers(&mut self, name: &str) -> Result<Vec<Peer>, Error> {
         let request = message(WireguardCmd::GetDevice, name, vec![]);
         let replies = self.0.dump(request).map_err(|e| about(e, name))?;
-        Ok(peers(&replies, SystemTime::now()))
+        Ok(peers(&replies))
     }
 
     /// Return how many bytes WireGuard has accepted from each peer and sent to it.
@@ -156,9 +151,8 @@ fn device(replies: &[WireguardMessage]) -> Device {
     device
 }
 
-/// The same of the peers, which may be cut in two as well. WireGuard rejects what comes by a session
-/// that is older than 180 seconds.
-fn peers(replies: &[WireguardMessage], now: SystemTime) -> Vec<Peer> {
+/// The same of the peers, which may be cut in two as well.
+fn peers(replies: &[WireguardMessage]) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
     for attribute in replies.iter().flat_map(|reply| &reply.attributes) {
         let WireguardAttribute::Peers(parts) = attribute else {
@@ -173,22 +167,14 @@ fn peers(replies: &[WireguardMessage], now: SystemTime) -> Vec<Peer> {
                     key,
                     allowed_ips: Vec::new(),
                     endpoint: None,
-                    session: false,
                 });
             }
             let Some(peer) = peers.last_mut() else {
                 continue;
             };
             for attribute in part.iter() {
-                match attribute {
-                    WireguardPeerAttribute::Endpoint(endpoint) => peer.endpoint = Some(*endpoint),
-                    WireguardPeerAttribute::LastHandshake(time) => {
-                        let then = UNIX_EPOCH + Duration::from_secs(time.seconds.max(0) as u64);
-                        peer.session = now
-                            .duration_since(then)
-                            .map_or(true, |age| age < REJECT_AFTER_TIME);
-                    }
-                    _ => {}
+                if let WireguardPeerAttribute::Endpoint(endpoint) = attribute {
+                    peer.endpoint = Some(*endpoint);
                 }
             }
             let entries = part.iter().flat_map(allowed_ips);
