@@ -15,8 +15,8 @@ pub enum Error {
     /// The kernel has no generic netlink family of this name, nor a module of
     /// this name that has one.
     NoFamily(String),
-    /// The family has no multicast group of this name.
-    NoGroup(String),
+    /// This kernel has no events of this kind.
+    NoEvents(String),
     /// The kernel refused a request.
     Refused {
         errno: i32,
@@ -77,7 +77,7 @@ impl Display for Error {
                 "the {name} kernel module is not loaded: run modprobe {name}, \
                  and install the module for the running kernel if that does not find it",
             ),
-            Self::NoGroup(name) => write!(
+            Self::NoEvents(name) => write!(
                 f,
                 "this kernel does not tell of {name}: that takes one with the patches of wgvia",
             ),

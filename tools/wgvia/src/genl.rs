@@ -53,6 +53,12 @@ impl<P: Payload> Family<P> {
         self.connection.dump(message(self.id, request), payload)
     }
 
+    /// Tell whether the family has a group of this name.
+    pub fn has_group(&mut self, name: &str) -> Result<bool, Error> {
+        let attributes = describe(&mut self.connection, P::family_name())?;
+        Ok(attributes.iter().any(|nla| group(nla, name).is_some()))
+    }
+
     /// Listen to those of the groups, given by their names, that the family has; return which.
     pub fn listen<'n>(&mut self, names: &[&'n str]) -> Result<(Events<P>, Vec<&'n str>), Error> {
         let attributes = describe(&mut self.connection, P::family_name())?;

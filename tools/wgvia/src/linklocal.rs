@@ -58,8 +58,19 @@ pub fn apply(wireguard: &mut Wireguard, name: &str) -> Result<(), Error> {
 }
 
 /// The same, again and again when the device or its peers have changed, until the device goes.
+///
+/// Errors: a sentence, before anything has changed, if this kernel does not tell of peers.
 pub fn follow(wireguard: &mut Wireguard, name: &str) -> Result<(), Error> {
     let mut wgvia = Wgvia::open()?;
+    if !wgvia.tells_of_peers()? {
+        return Err(Error::Configuration {
+            device: name.to_owned(),
+            text: format!(
+                "this kernel does not tell of peers, which takes one with the patches of wgvia: \
+                 run wgvia linklocal {name} each time that peers were added"
+            ),
+        });
+    }
     // Before the first time, so that nothing is missed after it.
     let (mut events, _) = wgvia.listen(&["config"])?;
     let ifindex = wireguard.device(name)?.ifindex;

@@ -112,7 +112,9 @@ fn run(cli: Cli) -> Result<(), Error> {
             words,
         } => {
             let (groups, device) = monitor::read(&words).map_err(Error::Usage)?;
-            Monitor::open(&groups, device)?.run(Style { json, timestamps }, state)
+            let mut monitor = Monitor::open(&groups, device)?;
+            warn(monitor.warnings(), None);
+            monitor.run(Style { json, timestamps }, state)
         }
         Command::Addr { of } => {
             let key = match of.parse() {

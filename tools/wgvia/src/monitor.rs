@@ -64,6 +64,8 @@ pub struct Monitor<'n> {
     wgvia: Wgvia,
     events: Events<Message>,
     groups: Vec<&'n str>,
+    /// The events that are wanted and that this kernel does not have.
+    missing: Vec<&'n str>,
     device: Option<&'n str>,
     /// The names that devices had, for when they are gone.
     names: BTreeMap<u32, String>,
@@ -75,13 +77,19 @@ impl<'n> Monitor<'n> {
         let mut wgvia = Wgvia::open()?;
         let wanted = if groups.is_empty() { GROUPS } else { groups };
         let (events, found) = wgvia.listen(wanted)?;
-        if let Some(missing) = groups.iter().find(|group| !found.contains(group)) {
-            return Err(Error::NoGroup((*missing).to_owned()));
+        let absent = wanted.iter().filter(|group| !found.contains(group));
+        let mut missing: Vec<_> = absent.copied().collect();
+        if let (false, Some(group)) = (groups.is_empty(), missing.first()) {
+            return Err(Error::NoEvents((*group).to_owned()));
+        }
+        if found.contains(&"config") && !wgvia.tells_of_peers()? {
+            missing.insert(0, "peers");
         }
         let mut monitor = Self {
             wgvia,
             events,
             groups: found,
+            missing,
             device,
             names: BTreeMap::new(),
         };
@@ -89,6 +97,14 @@ impl<'n> Monitor<'n> {
             monitor.names.insert(device.ifindex, device.ifname);
         }
         Ok(monitor)
+    }
+
+    /// Return a warning about the events that this kernel does not have.
+    pub fn warnings(&self) -> Vec<String> {
+        match self.missing[..] {
+            [] => Vec::new(),
+            _ => vec![Error::NoEvents(self.missing.join(", ")).to_string()],
+        }
     }
 
     /// Print events, and the state before them if it is wanted, until standard output is closed.

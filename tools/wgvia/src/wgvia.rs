@@ -157,6 +157,10 @@ impl Wgvia {
     ) -> Result<(Events<Message>, Vec<&'n str>), Error> {
         self.0.listen(groups)
     }
+    /// Tell whether this kernel tells of peers. Only then there are groups of what they do.
+    pub fn tells_of_peers(&mut self) -> Result<bool, Error> {
+        self.0.has_group("sessions")
+    }
 
     /// Take the warnings that came with successes.
     pub fn warnings(&mut self) -> Vec<String> {
