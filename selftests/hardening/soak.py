@@ -23,6 +23,7 @@ import traffic
 from control import REPLACE, Control, through, via_key
 from judge import World
 from lib import SLOW, Ktap, enter_netns
+from listeners import Listeners
 from workers import Device, Elsewhere, Namespaces, Peers, Routes, Show
 
 PREFIXES = ([f"10.{16 + i}.0.0/16" for i in range(8)] +
@@ -43,7 +44,8 @@ KINDS = {
     "ip nexthop flush", "ip -4 route flush proto boot", "ip -6 route flush proto boot",
     "route elsewhere", "delete elsewhere", "unload module", "load module",
     "show routes", "show nexthops", "show devices",
-    "show bindings", "show wg", "fill a namespace", "delete namespace",
+    "show bindings", "show drops", "show wg", "listen", "notification", "fill a namespace",
+    "delete namespace",
 }
 ONE_IN = {traffic.TO_PEER: 8, traffic.NO_DST: 8, traffic.FORWARDED: 8, traffic.TO_HUB: 40}
 
@@ -132,7 +134,7 @@ def main():
     device = Device(world, seed, Peers(world, seed))
     elsewhere = Elsewhere(world, seed, pause=0.1)
     workers = [changer, device, elsewhere, Show(world, seed, pause=0.01),
-               Namespaces(world, seed, pause=1)]
+               Namespaces(world, seed, pause=1), Listeners(world, seed, pause=0.05)]
     workers += [Routes(world, seed, number) for number in range(ROUTE_THREADS)]
     for worker in workers:
         worker.start()
