@@ -62,8 +62,8 @@ EXCEPT = {
     ("nf_flow_offload_rule_alloc", "__kmalloc_cache_noprof"):
         (1, "for a flow that a driver offloads, and there is none that does"),
     ("nf_flow_offload_rule_alloc", "flow_rule_alloc"): (1, "the same"),
-    ("wgvia_notification_new_wgvia_shim", "__alloc_skb"):
-        (1, "for a notification, while somebody listens"),
+    ("*8Observer5event*", "wgvia_notification_new_wgvia_shim"):
+        (2, "of a session or an endpoint: for a packet, or by a timer"),
     ("wgvia_send_copy_wgvia_shim", "skb_copy"): (1, "for a packet to a group"),
     ("wgvia_skb_copy_wgvia_shim", "skb_copy"): (1, "for one whose copies wait"),
     ("*8PeerHook11select_peer", "wgvia_skb_copy_wgvia_shim"): (1, "the same"),

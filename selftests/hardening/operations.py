@@ -16,6 +16,7 @@ from control import ADD, APPEND, REPLACE, UAPI, multipath, peer, through, via_ga
 from faulty import INDEX, KEY1, KEY2, NOBODY, PREFIX_SOURCE, done
 from inject import EVERYWHERE, libc
 from lib import attr, nest, u32
+from notifications import add_notifications
 
 SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176
 
@@ -241,6 +242,12 @@ def operations(lab):
     add("WireGuard: add a peer that routes name", nobody,
         lambda: do.wg_set("hub", peer(NOBODY, allowed=["10.0.0.3/32"])), partial=True,
         reached="10.3.0.1")
+    def no_peers():
+        plain.del_device("hub")
+        done(lab.add_device(plain))
+
+    add("WireGuard: add the first peers", no_peers,
+        lambda: do.wg_set("hub", peer(KEY1, allowed=["10.0.0.1/32"]), peer(KEY2)), partial=True)
     add("WireGuard: remove a peer that routes name", fresh(*routes),
         lambda: do.wg_set("hub", peer(KEY1, control.WGPEER_F_REMOVE_ME)))
     add("WireGuard: change the private key", fresh(*routes),
@@ -266,6 +273,8 @@ def operations(lab):
         fresh(lambda: plain.move_device("hub", lab.away),
               lambda: lab.plain_away.set_up("hub"), *routes_by(lab.plain_away)),
         lambda: lab.control_away.move_device("hub", lab.home), below=notifiers)
+
+    add_notifications(lab, add, fresh, reset)
 
     def finit_module():
         with do.faults:
