@@ -1,24 +1,41 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Babel by babeld, whose hellos are multicast: five routers, a ring with a chord, on one device in
-# each router and on a device for each peer.
+# Babel by babeld and by BIRD, whose hellos are multicast: five routers, a ring with a chord,
+# on one device in each router and on a device for each peer.
 #
-# It does not count the round trip time here, as it does on tunnels by default: on a busy machine that
-# is beyond what it allows, a way over one hop costs as much as one over two then, and chance decides.
+# Neither counts the round trip time here, which both do on tunnels by default: on a busy machine it
+# is beyond what they allow, a way over one hop costs as much as one over two then, and chance decides.
 
 # shellcheck source=mesh.sh
 source "$(dirname "$0")/mesh.sh"
 
-BABEL_DEVICE="type tunnel enable-timestamps false split-horizon false hello-interval 2 update-interval 8"
+# intervals HELLO UPDATE: in seconds
+intervals()
+{
+	BABEL_DEVICE="type tunnel enable-timestamps false split-horizon false hello-interval $1 update-interval $2"
+	BIRD_DEVICE="type tunnel; rtt cost 0; hello interval $1 s; update interval $2 s;"
+}
 
 start_babeld() { babeld "$1" "$2"; }
+
+start_bird()
+{
+	bird "$1" "$2" "protocol babel {
+		ipv4 { import all; export where source ~ [ RTS_DEVICE, RTS_BABEL ]; };
+		ipv6 { import all; export where source ~ [ RTS_DEVICE, RTS_BABEL ]; };
+		interface \"wg*\" { $BIRD_DEVICE };
+	}"
+}
+
+start_mixed() { if (($2 % 2)); then start_bird "$@"; else start_babeld "$@"; fi; }
 
 # The two meshes go through the same at the same time, so that they have the same share of the machine.
 both()
 {
 	local MESHES="o m"
 
+	intervals 2 8
 	each probe_direct
 	each start_all babeld
 	check_each "the direct ways are used" || return
@@ -30,6 +47,20 @@ both()
 	check_each "the direct ways are used again after they healed" || return
 	check_allowed_ips o
 	note "one device takes $((100 * SUM[o] / SUM[m])) % of the time that a device for each peer takes"
+}
+
+# The links that are left make a tree: all ways are symmetric then, which the filter wants.
+mixed()
+{
+	intervals 1 4
+	wgvia_set o filter loose
+	start_all o mixed
+	check_direct o "the direct ways are used" || logs o
+	cut o 1-3 4-5
+	check_reach o "all reach all after two links were cut" || logs o
+	wgvia_set o filter device
+	check_reach o "and with filter device"
+	check_allowed_ips o
 }
 
 test_reset()
@@ -45,5 +76,6 @@ test_reset()
 mesh_pair
 wgvia_set o mode on filter loose multicast on
 test_add "babeld on one device and on a device for each peer" both
+test_add "BIRD and babeld on one device, with filter device when its links are a tree" mixed
 
 tests_run

@@ -3,7 +3,8 @@
 #
 # A mesh from keys alone, as docs/recipes.md has it: the routers have keys and endpoints of
 # their peers, addresses and AllowedIPs are those that `wgvia linklocal` derives from keys, and
-# babeld does the rest, IPv4 by IPv6 next hops. Routers come, go and come back while it runs.
+# babeld does the rest, IPv4 by IPv6 next hops. Two routers have uplinks of their own, which the source
+# chooses. Routers come, go and come back while it runs.
 
 # shellcheck source=mesh.sh
 source "$(dirname "$0")/mesh.sh"
@@ -37,6 +38,49 @@ recipe()
 	[[ $1 == [0-9] ]] || { file=$1; shift; }
 	for n in "$@"; do
 		router_recipe k "$n" "$block" "$file"
+	done
+}
+
+# left_by N COUNTER: packets for the internet that have left by router N's uplink
+left_by()
+{
+	in_router k "$1" nft -j list counter ip6 uplink "$2" | jq '.nftables[] | .counter // empty | .packets'
+}
+
+# leaves_by N: what router 1 sends from uplink N's prefix
+leaves_by()
+{
+	in_router k 1 ping -q -c 1 -W 1 -I "2001:db8:$1::1" 2001:db8:ffff::1 >/dev/null 2>&1
+	(($(left_by "$1" own)))
+}
+
+# Routers 2 and 3 have an uplink each, and router 1 an address from each of them: the source chooses.
+uplinks()
+{
+	local n
+
+	for n in 2 3; do
+		recipe mesh-uplink "$n"
+		check in_router k 1 ip address add "2001:db8:$n::1/64" dev lan
+		in_router k "$n" nft -f - <<-END || fail "no counters"
+			table ip6 uplink {
+				counter own { }
+				counter foreign { }
+				chain postrouting {
+					type filter hook postrouting priority filter
+					oifname != "lan" return
+					ip6 daddr != 2001:db8:ffff::1 return
+					ip6 saddr 2001:db8:$n::/48 counter name own return
+					counter name foreign
+				}
+			}
+		END
+	done
+	for n in 2 3; do
+		busywait leaves_by "$n" || fail "nothing leaves by uplink $n that comes from its prefix"
+	done
+	for n in 2 3; do
+		check_eq "packets by uplink $n that come from elsewhere" 0 "$(left_by "$n" foreign)"
 	done
 }
 
@@ -87,6 +131,8 @@ keys()
 	recipe mesh 1 2 3 4
 	recipe mesh-babeld babeld.pid 1 2 3 4
 	check_reach k "four routers: all reach all"
+
+	uplinks
 
 	add_links k 4-5 5-1
 	recipe mesh 1 4 5
