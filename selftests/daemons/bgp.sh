@@ -108,6 +108,7 @@ bgp()
 	each heal
 	each probe_direct
 	check_each "the direct ways are used again after they healed"
+	[[ $MESHES != o ]] || replace_router o 5 "$3"
 	check_allowed_ips o
 }
 

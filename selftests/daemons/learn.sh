@@ -80,7 +80,6 @@ frr_restarts()
 		busywait zebra_knows || fail "zebra has not read the routes"
 		check_eq "keyed routes when FRR $round" "$before" "$(keyed_routes | grep -F via-wgpeer)"
 		stop_daemons l 1
-		rm -f "$(dir l 1)"/zserv.api
 		check_eq "keyed routes when FRR has gone" "$before" "$(keyed_routes | grep -F via-wgpeer)"
 	done
 }

@@ -417,6 +417,8 @@ frr()
 	dir=$(dir "$1" "$2")
 	printf '%s\n' "hostname r$2" "$3" >"$dir/frr.conf"
 	chown frr:frr "$dir/frr.conf"
+	# Of one that was killed
+	rm -f "$dir/zserv.api"
 	for daemon in zebra "${@:4}"; do
 		run_daemon "$1" "$2" "/usr/lib/frr/$daemon" -f "$dir/frr.conf" -z "$dir/zserv.api" \
 			-i "$dir/$daemon.pid" --vty_socket "$dir" -P 0 --log stdout
@@ -439,6 +441,20 @@ router_recipe()
 		RUNNING[$1$2]+=" $(cat "$dir/$4")"
 		rm -f "$dir/$4"
 	fi
+}
+
+# replace_router LETTER N DAEMON: remove it while the others run, and add it anew, with start_DAEMON
+replace_router()
+{
+	local links
+
+	mapfile -t links < <(tr ' ' '\n' <<<"${LINKS[$1]}" | grep -E "^$2-|-$2\$")
+	remove_router "$1" "$2"
+	check_reach "$1" "one was removed: all others reach all"
+	check_allowed_ips "$1"
+	add_links "$1" "${links[@]}"
+	"start_$3" "$1" "$2"
+	check_direct "$1" "one was added: the direct ways are used"
 }
 
 # logs LETTER: the ends of what the daemons said, as diagnostics
