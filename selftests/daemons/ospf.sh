@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # OSPFv2 and v3 over one WireGuard device in each router: by BIRD with configured neighbours,
-# whose packets are unicast, and by FRR, which finds them by multicast. The neighbours' own
-# addresses are learned as host routes too, through third routers when a link fails; when it
-# heals, the neighbour has to be heard all the same.
+# whose packets are unicast; by FRR, and by BIRD in a full mesh, which find them by multicast. The
+# neighbours' own addresses are learned as host routes too, through third routers when a link
+# fails; when it heals, the neighbour has to be heard all the same.
 
 # shellcheck source=mesh.sh
 source "$(dirname "$0")/mesh.sh"
@@ -35,6 +35,18 @@ start_bird()
 {
 	bird "$1" "$2" "$(ospf_instance "$1" "$2" v2 ipv4 10.0.0.
 		ospf_instance "$1" "$2" v3 ipv6 fe80::)"
+}
+
+# A designated router, which all others have to hear
+start_broadcast()
+{
+	local area='area 0 {
+		interface "lan" { stub; };
+		interface "wg0" { type broadcast; hello 2; retransmit 2; dead count 4; wait 4; };
+	};'
+
+	bird "$1" "$2" "protocol ospf v2 { ipv4 { import all; export none; }; $area }
+		protocol ospf v3 { ipv6 { import all; export none; }; $area }"
 }
 
 start_frr()
@@ -84,6 +96,18 @@ ospf_one()
 	wgvia_set o filter "$2"
 	[[ $1 != frr ]] || wgvia_set o multicast on
 	ospf o "$1"
+	# Of the ways between 2 and 4 each would have to choose the one that the other does.
+	[[ $2 == device ]] || replace_router o 4 "$1"
+	check_allowed_ips o
+}
+
+# Where each is a peer of each other, the device is like a LAN.
+full_mesh()
+{
+	wgvia_set o filter loose multicast on
+	add_links o 2-4
+	start_all o broadcast
+	check_direct o "the direct ways are used"
 	check_allowed_ips o
 }
 
@@ -111,5 +135,7 @@ test_add "OSPF by BIRD, a device for each peer" ospf m bird
 test_add "OSPF by BIRD with configured neighbours, filter device" ospf_one bird device
 test_add "OSPF by BIRD as the recipe has it, filter loose" ospf_one recipe loose
 test_add "OSPF by FRR with multicast hellos, filter loose" ospf_one frr loose
+# The last: the link stays.
+test_add "OSPF by BIRD as on a LAN, in a full mesh" full_mesh
 
 tests_run
