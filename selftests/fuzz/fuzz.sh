@@ -28,8 +28,8 @@ fuzz_in() { nsenter --net="/run/netns/$1" "$TMP/$2" "${@:3}"; }
 key() { head -c 32 /dev/zero | tr '\0' "\\$1" | base64; }
 
 # drop_one: a device of the scratch namespace that has dropped a packet, and that no message is to
-# change: dumps of drops have something to say, whatever becomes of the others. The peer sends
-# from the address of the device.
+# change: a dump of peers has one to say, and its drops, whatever becomes of the others. The peer
+# sends from the address of the device.
 drop_one()
 {
 	ip -n "$scratch" -batch - <<-END

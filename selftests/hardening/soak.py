@@ -44,7 +44,7 @@ KINDS = {
     "ip nexthop flush", "ip -4 route flush proto boot", "ip -6 route flush proto boot",
     "route elsewhere", "delete elsewhere", "unload module", "load module",
     "show routes", "show nexthops", "show devices",
-    "show bindings", "show drops", "show wg", "listen", "notification", "fill a namespace",
+    "show bindings", "show peers", "show wg", "listen", "notification", "fill a namespace",
     "delete namespace",
 }
 ONE_IN = {traffic.TO_PEER: 8, traffic.NO_DST: 8, traffic.FORWARDED: 8, traffic.TO_HUB: 40}

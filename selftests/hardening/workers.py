@@ -429,7 +429,7 @@ class Show(Worker):
     """Asks for everything, all the time."""
 
     def step(self):
-        what = self.random.choice(("routes", "nexthops", "devices", "bindings", "drops", "wg"))
+        what = self.random.choice(("routes", "nexthops", "devices", "bindings", "peers", "wg"))
         error = 0
         try:
             if what == "routes":
@@ -440,8 +440,8 @@ class Show(Worker):
                 self.control.genl_dump("wgvia", control.UAPI["WGVIA_CMD_DEVICE_GET"])
             elif what == "bindings":
                 self.control.genl_dump("wgvia", control.UAPI["WGVIA_CMD_BINDING_GET"])
-            elif what == "drops":
-                self.control.genl_dump("wgvia", control.UAPI["WGVIA_CMD_DROPS_GET"])
+            elif what == "peers":
+                self.control.genl_dump("wgvia", control.UAPI["WGVIA_CMD_PEER_GET"])
             else:
                 self.control.genl_dump("wireguard", control.WG_CMD_GET_DEVICE, control.attr(
                     control.WGDEVICE_A_IFNAME, b"hub\0"))
