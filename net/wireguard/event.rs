@@ -12,7 +12,10 @@ use crate::net::{
     addr,
     bindings,
     netdev::NetDevice,
-    packet::PacketPath,
+    packet::{
+        on_packet_path,
+        PacketPath, //
+    },
     rtnl::Rtnl, //
 };
 use core::{
@@ -125,17 +128,14 @@ impl<T: Observer> Listener<T> {
         peer: *mut bindings::wg_peer,
         key: *const u8,
     ) {
-        // SAFETY: WireGuard calls this with BH disabled and under RCU, of a device that it has.
-        let (path, wg) = unsafe {
-            (
-                PacketPath::assume(),
-                Device::from_netdev(NetDevice::from_raw(dev)),
-            )
-        };
+        // SAFETY: WireGuard calls this of a device that it has.
+        let wg = unsafe { Device::from_netdev(NetDevice::from_raw(dev)) };
+        // WireGuard is under RCU by having BH disabled, for which not all that is read under RCU can
+        // be told.
         if event == bindings::wg_event_WG_EVENT_DEVICE_CHANGED {
             // SAFETY: RTNL is held for this event.
             let rtnl = unsafe { Rtnl::assume_held() };
-            T::event(wg, Event::Settings(wg.settings(&rtnl)), &path);
+            on_packet_path(|path| T::event(wg, Event::Settings(wg.settings(&rtnl)), path));
             return;
         }
         // SAFETY: All other events are of a peer, which stays in memory for a grace period after it
@@ -154,7 +154,7 @@ impl<T: Observer> Listener<T> {
             bindings::wg_event_WG_EVENT_ENDPOINT => Event::Endpoint(key, peer),
             _ => return,
         };
-        T::event(wg, event, &path);
+        on_packet_path(|path| T::event(wg, event, path));
     }
 }
 
