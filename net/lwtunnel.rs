@@ -72,6 +72,10 @@ pub(crate) trait Encap: 'static {
 
     /// Tell whether two states lead to the same place. Any context.
     fn same(a: &Self::State, b: &Self::State) -> bool;
+
+    /// Return a number that two states have in common if they lead to the same place, and seldom
+    /// else: the FIB finds by it what a new route can share.
+    fn hash(state: &Self::State) -> u32;
 }
 
 /// The number of the type that this module has registered, else `NONE`. The kernel lets one owner at a
@@ -139,6 +143,21 @@ fn data<T: Encap>(lwtstate: *const bindings::lwtunnel_state) -> *mut Data<T> {
         .wrapping_byte_add(offset_of!(bindings::lwtunnel_state, data))
         .cast_mut()
         .cast()
+}
+
+/// Write the hash of a state, where the kernel has room for one.
+///
+/// # Safety
+///
+/// `lwtstate` is valid, and nobody else has it.
+unsafe fn set_hash(lwtstate: *mut bindings::lwtunnel_state, hash: u32) {
+    #[cfg(not(CONFIG_WGVIA_STOCK))]
+    // SAFETY: The caller promises it.
+    unsafe {
+        (*lwtstate).hash = hash;
+    }
+    #[cfg(CONFIG_WGVIA_STOCK)]
+    let _ = (lwtstate, hash);
 }
 
 /// Return the index of the device that a nexthop's configuration names, 0 if none, and whether it is
@@ -231,6 +250,7 @@ impl<T: Encap> Ops<T> {
                 if T::IS_GATEWAY {
                     (*lwtstate).flags |= bindings::wgvia_lwtunnel_state_gateway;
                 }
+                set_hash(lwtstate, T::hash(&state));
                 data::<T>(lwtstate).write(Data {
                     id: TypeId::of::<T>(),
                     state,
@@ -369,6 +389,10 @@ mod tests {
 
         fn same(a: &u8, b: &u8) -> bool {
             a == b
+        }
+
+        fn hash(state: &u8) -> u32 {
+            u32::from(*state)
         }
     }
 

@@ -146,6 +146,14 @@ impl Encap for WgPeer {
             _ => a.key() == b.key(),
         }
     }
+
+    fn hash(state: &State) -> u32 {
+        // Any part of a public key is as good as random.
+        state.key().map_or(0, |key| {
+            let [a, b, c, d, ..] = *key.as_bytes();
+            u32::from_ne_bytes([a, b, c, d])
+        })
+    }
 }
 
 /// Return the binding of the peer that a nexthop names.
