@@ -25,7 +25,7 @@ clean:
 
 else
 
-.PHONY: all kernel check lint try rust-analyzer demo bench soak fuzz faults mutants suites deb deb-test shell clean help
+.PHONY: all kernel check lint try rust-analyzer demo bench soak scale fuzz faults mutants suites deb deb-test shell clean help
 
 all:
 	@scripts/build
@@ -56,6 +56,9 @@ bench: all
 
 soak: all
 	@scripts/soak $(MINUTES)
+
+scale: all
+	@scripts/scale
 
 fuzz: all
 	@scripts/fuzz $(MESSAGES)
