@@ -99,7 +99,9 @@ pub(crate) struct NetDeviceId(usize);
 ///
 /// A reference to it is a reference to a valid `struct net_device`, with what its driver keeps of
 /// it: that is freed (`priv_destructor`) when the device is no longer registered and all who hold
-/// counted references have put them.
+/// counted references have put them. Of a device that another notifier refused, WireGuard frees its
+/// table of peers sooner: whoever has a counted reference without RTNL looks there under a lock that
+/// is taken, too, when our own notifier hears of the end.
 #[repr(transparent)]
 pub(crate) struct NetDevice(Opaque<bindings::net_device>);
 
