@@ -24,16 +24,12 @@ pub(crate) fn tx_drop(
     key: impl FnOnce() -> Option<PublicKey>,
 ) {
     // SAFETY: Reads a static key.
-    if !unsafe { bindings::wgvia_tx_drop_is_enabled() } {
-        return;
-    }
-    let key = key();
-    let key = key
-        .as_ref()
-        .map_or(ptr::null(), |key| key.as_bytes().as_ptr());
-    // SAFETY: Device and packet are valid, the key is null or has 32 bytes, and all is copied.
-    unsafe {
-        bindings::wgvia_do_tx_drop(dev.as_raw(), key, packet.as_raw(), clause.as_char_ptr());
+    if unsafe { bindings::wgvia_tx_drop_is_enabled() } {
+        let (key, clause) = (key(), clause.as_char_ptr());
+        // SAFETY: Device and packet are valid, the key is null or has 32 bytes, and all is copied.
+        unsafe {
+            bindings::wgvia_do_tx_drop(dev.as_raw(), bytes(&key), packet.as_raw(), clause);
+        }
     }
 }
 
@@ -46,15 +42,17 @@ pub(crate) fn rx_drop(
     key: impl FnOnce() -> Option<PublicKey>,
 ) {
     // SAFETY: Reads a static key.
-    if !unsafe { bindings::wgvia_rx_drop_is_enabled() } {
-        return;
+    if unsafe { bindings::wgvia_rx_drop_is_enabled() } {
+        let (key, clause) = (key(), clause.as_char_ptr());
+        // SAFETY: As in `tx_drop`.
+        unsafe {
+            bindings::wgvia_do_rx_drop(dev.as_raw(), bytes(&key), packet.as_raw(), clause);
+        }
     }
-    let key = key();
-    let key = key
-        .as_ref()
-        .map_or(ptr::null(), |key| key.as_bytes().as_ptr());
-    // SAFETY: As in `tx_drop`.
-    unsafe {
-        bindings::wgvia_do_rx_drop(dev.as_raw(), key, packet.as_raw(), clause.as_char_ptr());
-    }
+}
+
+/// Return the bytes of a key; null for none.
+fn bytes(key: &Option<PublicKey>) -> *const u8 {
+    key.as_ref()
+        .map_or(ptr::null(), |key| key.as_bytes().as_ptr())
 }
