@@ -211,8 +211,7 @@ fn lookup6<'p>(
         bindings::wgvia_fib6_dissect(net, packet.as_raw(), &mut flow, reply);
         #[cfg(CONFIG_WGVIA_STOCK)]
         if !bindings::wgvia_fib6_rules(dev.as_raw()).is_null() {
-            let f6i = bindings::wgvia_fib6_of_dst(net, &mut flow, flags as i32);
-            return found6(f6i, dev);
+            return lookup6_of_dst(&mut flow, flags, dev);
         }
         bindings::fib6_lookup(net, oif, &mut flow, &mut result, flags as i32)
     };
@@ -220,11 +219,7 @@ fn lookup6<'p>(
     #[cfg(CONFIG_WGVIA_STOCK)]
     if err == 0 && u32::from(result.fib6_type) == bindings::RTN_THROW {
         // SAFETY: As above.
-        return unsafe {
-            let net = bindings::dev_net_rcu(dev.as_raw());
-            let f6i = bindings::wgvia_fib6_of_dst(net, &mut flow, flags as i32);
-            found6(f6i, dev)
-        };
+        return unsafe { lookup6_of_dst(&mut flow, flags, dev) };
     }
     if err != 0
         || u32::from(result.fib6_type) != bindings::RTN_UNICAST
@@ -244,18 +239,27 @@ fn lookup6<'p>(
     }
 }
 
-/// Take the route of a dst. The nexthop that was chosen is that of the route, which of several is one
-/// with siblings; of a nexthop object, the first on the device.
+/// Look up the dst, and take its route. The nexthop that was chosen is that of the route, which of several
+/// is one with siblings; of a nexthop object, the first on the device.
 ///
 /// # Safety
 ///
-/// `f6i` is null or was found under RCU, which goes on for `'p`.
+/// An RCU read-side critical section goes on for `'p`.
 #[cfg(CONFIG_WGVIA_STOCK)]
-unsafe fn found6<'p>(f6i: *mut bindings::fib6_info, dev: &NetDevice) -> Option<Found<'p>> {
+unsafe fn lookup6_of_dst<'p>(
+    flow: &mut bindings::flowi6,
+    flags: u32,
+    dev: &NetDevice,
+) -> Option<Found<'p>> {
+    // SAFETY: The device is valid, and the caller promises RCU.
+    let f6i = unsafe {
+        let net = bindings::dev_net_rcu(dev.as_raw());
+        bindings::wgvia_fib6_of_dst(net, flow, flags as i32)
+    };
     if f6i.is_null() {
         return None;
     }
-    // SAFETY: The caller promises it; the type does not change, and of the flags not this one.
+    // SAFETY: Found under RCU just above; the type does not change, and of the flags not this one.
     let route = unsafe {
         let flags = (&raw const (*f6i).fib6_flags).read_volatile();
         if u32::from((*f6i).fib6_type) != bindings::RTN_UNICAST || flags & bindings::RTF_REJECT != 0
@@ -265,7 +269,7 @@ unsafe fn found6<'p>(f6i: *mut bindings::fib6_info, dev: &NetDevice) -> Option<F
         Route::from_fib6_info(f6i)
     };
     let chosen = route.nexthops_on(dev).next().or_else(|| route.first())?;
-    // INVARIANT: The caller promises it.
+    // INVARIANT: Found under RCU above, which goes on for `'p`.
     Some(Found {
         route,
         chosen,
