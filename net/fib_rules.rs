@@ -234,12 +234,28 @@ impl TableCache {
             return (f(initial), false);
         }
         // SAFETY: Valid in this namespace.
-        let seq = unsafe { seq(ops) };
-        match self.slot(family).load(path) {
-            Some(tables) if tables.seq == seq => (f(tables), false),
-            // SAFETY: The packet path is under RCU.
-            _ => (with_read(ops, f), true),
+        match unsafe { self.current(ops, family, path) } {
+            Some(tables) => (f(tables), false),
+            None => (with_read(ops, f), true),
         }
+    }
+
+    /// Return the tables of a family that were read, if the rules have not changed since.
+    ///
+    /// # Safety
+    ///
+    /// `ops` is valid.
+    unsafe fn current<'p>(
+        &'p self,
+        ops: *const bindings::fib_rules_ops,
+        family: Family,
+        path: &'p PacketPath,
+    ) -> Option<&'p Tables> {
+        // SAFETY: The caller promises it.
+        let seq = unsafe { seq(ops) };
+        self.slot(family)
+            .load(path)
+            .filter(|tables| tables.seq == seq)
     }
 
     /// Forget what was read, before packets of another network namespace come. Waits for a grace
@@ -258,9 +274,9 @@ impl TableCache {
         }
     }
 
-    /// Read the rules of a family anew if they have changed. Waits for a grace period. The generation of rules changes
-    /// before they do, so that only under their lock one belongs to the other; RTNL keeps `dev` in its
-    /// network namespace.
+    /// Read the rules of each family anew if they have changed. Waits for a grace period. The generation
+    /// of rules changes before they do, so that only under their lock one belongs to the other; RTNL
+    /// keeps `dev` in its network namespace.
     ///
     /// Fails with `ENOMEM`; packets then go on reading the rules for themselves.
     pub(crate) fn refresh(&self, dev: &NetDevice, _: &Rtnl) -> Result {
@@ -270,15 +286,8 @@ impl TableCache {
             let tables = if ops.is_null() {
                 None
             } else {
-                // Read under the lock below, so that it belongs to this generation.
-                let is_new = with_packet_path(|path| {
-                    // SAFETY: RTNL keeps the owner of the rules.
-                    let seq = unsafe { seq(ops) };
-                    self.slot(family)
-                        .load(path)
-                        .is_some_and(|tables| tables.seq == seq)
-                });
-                if is_new {
+                // SAFETY: RTNL keeps the device, and so the rules' owner, in the namespace.
+                if with_packet_path(|path| unsafe { self.current(ops, family, path) }.is_some()) {
                     continue;
                 }
                 let mut tables = KBox::new(Tables::new(0), GFP_KERNEL)?;
