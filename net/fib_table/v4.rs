@@ -64,14 +64,16 @@ impl<'p> Query<'_, 'p> {
         addr: Ipv4Addr,
         len: u8,
     ) -> Option<Longest<'p>> {
-        for bit in 32_u8.saturating_sub(len)..32 {
+        let mut bit = 32_u8.saturating_sub(len);
+        while bit < 32 {
             let other = Ipv4Addr::from_bits(addr.to_bits() ^ 1 << bit);
             // SAFETY: The caller promises it; what it finds is found under RCU.
             let longest = unsafe {
                 match lookup4(table, other, self.dev.ifindex()) {
                     // AnyIP around AnyIP: what counts is behind that too.
                     Ok(host) if !is_unicast4(&host) && host.prefixlen <= 31 - bit => {
-                        return self.behind4(table, addr, host.prefixlen);
+                        bit = 32 - host.prefixlen;
+                        continue;
                     }
                     Ok(bound) => Some(longest_of4(&bound)),
                     Err(longest) => longest,
@@ -80,6 +82,7 @@ impl<'p> Query<'_, 'p> {
             if longest.len <= 31 - bit {
                 return Some(longest);
             }
+            bit += 1;
         }
         None
     }
