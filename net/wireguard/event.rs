@@ -128,15 +128,15 @@ impl<T: Observer> Listener<T> {
         peer: *mut bindings::wg_peer,
         key: *const u8,
     ) {
-        // SAFETY: WireGuard calls this of a device that it has.
+        // SAFETY: WireGuard calls this for a device that it has.
         let wg = unsafe { Device::from_netdev(NetDevice::from_raw(dev)) };
-        // WireGuard is under RCU by having BH disabled, for which not all that is read under RCU can
-        // be told.
+        // WireGuard has BH disabled, which lockdep does not take for the rcu_read_lock() that some of
+        // what an observer calls wants.
+        let tell = |event| on_packet_path(|path| T::event(wg, event, path));
         if event == bindings::wg_event_WG_EVENT_DEVICE_CHANGED {
             // SAFETY: RTNL is held for this event.
             let rtnl = unsafe { Rtnl::assume_held() };
-            on_packet_path(|path| T::event(wg, Event::Settings(wg.settings(&rtnl)), path));
-            return;
+            return tell(Event::Settings(wg.settings(&rtnl)));
         }
         // SAFETY: All other events are of a peer, which stays in memory for a grace period after it
         // has gone.
@@ -145,7 +145,7 @@ impl<T: Observer> Listener<T> {
         };
         // SAFETY: The key of a peer is 32 bytes long.
         let key = PublicKey::new(unsafe { key.cast::<[u8; PublicKey::LEN]>().read() });
-        let event = match event {
+        tell(match event {
             // INVARIANT: The update lock is held for this event and the next.
             bindings::wg_event_WG_EVENT_PEER_ADDED => Event::PeerAdded(key, AllowedIps(peer)),
             bindings::wg_event_WG_EVENT_PEER_CHANGED => Event::PeerChanged(key, AllowedIps(peer)),
@@ -153,8 +153,7 @@ impl<T: Observer> Listener<T> {
             bindings::wg_event_WG_EVENT_SESSION => Event::Session(key, peer),
             bindings::wg_event_WG_EVENT_ENDPOINT => Event::Endpoint(key, peer),
             _ => return,
-        };
-        on_packet_path(|path| T::event(wg, event, path));
+        });
     }
 }
 

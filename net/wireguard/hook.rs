@@ -66,7 +66,7 @@ pub(crate) enum SourceCheck {
 ///
 /// # Safety
 ///
-/// What WireGuard frees with a device must not be reached after that:
+/// Nothing that WireGuard frees with a device is reached after that:
 ///
 /// - The object keeps no [`Peer`] of a key when [`Self::peer_removed`] of this key has returned, and
 ///   none at all when whoever has called [`Attachment::detach`] lets go of RTNL.
