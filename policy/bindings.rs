@@ -25,6 +25,7 @@ use crate::{
             Counted, //
         },
         events,
+        tree,
         via::Via, //
     },
 };
@@ -141,15 +142,9 @@ impl Via {
     /// states lead to it.
     pub(crate) fn binding_after(&self, key: Option<&PublicKey>) -> Option<(Arc<Binding>, usize)> {
         let table = self.bindings.table.lock();
-        let cursor = match key {
-            None => table.tree.cursor_front(),
-            Some(key) => table.tree.cursor_lower_bound(key),
-        }?;
-        let (found, mut entry) = cursor.current();
-        if Some(found) == key {
-            entry = cursor.peek_next()?.1;
-        }
-        Some((entry.binding.clone(), entry.states))
+        tree::after(&table.tree, key, |_, entry| {
+            (entry.binding.clone(), entry.states)
+        })
     }
 
     /// Return the binding of `key`, for one more state, made if there is none. Process context.

@@ -17,5 +17,6 @@ pub(crate) mod peers;
 pub(crate) mod resolve;
 pub(crate) mod routed;
 pub(crate) mod settings;
+pub(crate) mod tree;
 pub(crate) mod verdict;
 pub(crate) mod via;

@@ -21,7 +21,8 @@ use crate::{
     policy::{
         counters::Counter,
         drops::Drops,
-        numbers::Numbers, //
+        numbers::Numbers,
+        tree, //
     },
 };
 use kernel::{
@@ -197,18 +198,11 @@ impl Peers {
         key: Option<&PublicKey>,
     ) -> Option<(PublicKey, bool, impl Iterator<Item = (u32, u64)> + '_)> {
         let index = self.index.lock();
-        let cursor = match key {
-            None => index.slots.cursor_front(),
-            Some(key) => index.slots.cursor_lower_bound(key),
-        }?;
-        let (mut found, mut number) = cursor.current();
-        if Some(found) == key {
-            (found, number) = cursor.peek_next()?;
-        }
-        let (slot, drops) = self.find(*number)?;
+        let (found, number) = tree::after(&index.slots, key, |key, number| (*key, *number))?;
+        let (slot, drops) = self.find(number)?;
         let has_session =
             with_packet_path(|path| slot.load(path).is_some_and(PeerRef::has_session));
-        Some((*found, has_session, drops.iter()))
+        Some((found, has_session, drops.iter()))
     }
 
     /// Make room for one more number. Under the lock of the index.
