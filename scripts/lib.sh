@@ -176,6 +176,12 @@ module_files() {
 		! -name '*.o' ! -name '.*' ! -name 'bindings_generated.rs' ! -name shims.c)
 }
 
+# Where WireGuard is in the kernel's source.
+wireguard=drivers/net/wireguard
+
+# of_wireguard MUTANT: does the patch change WireGuard, and not the module?
+of_wireguard() { grep -q "^+++ b/$wireguard/" "$1"; }
+
 # make_module NAME COPY WORD...: make WORD... for the module and the kernel NAME,
 # in a copy of the module's source that is called COPY.
 make_module() {
