@@ -305,6 +305,13 @@ loading()
 	check rmmod wgvia
 	check_fails "$EPERM" as_nobody ip route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
 	loaded && fail "a route that may not be added loads the module"
+	mkdir -p /run/modprobe.d
+	echo "blacklist wgvia" >/run/modprobe.d/wgvia.conf
+	as_nobody wgvia show >/dev/null 2>&1 && fail "wgvia show succeeds"
+	loaded && fail "a request loads the module although it is on the blacklist"
+	check modprobe wgvia
+	check rmmod wgvia
+	rm /run/modprobe.d/wgvia.conf
 	own_start
 	own_check "" ip link add wg0 type wireguard
 	own_check "" ip link set wg0 up

@@ -205,6 +205,30 @@ type_is_free()
 	check rmmod wgvia
 }
 
+# Nobody waits for what never comes.
+no_events()
+{
+	local pid
+
+	check insmod "$MODULE"
+	check ip link add wgt type wireguard
+	wg genkey | wg set wgt private-key /dev/stdin || fail "no key"
+	check_fails "wgvia: wgt: this kernel does not tell of peers, which takes one with the patches of wgvia: run wgvia linklocal wgt each time that peers were added" \
+		timeout 60 wgvia linklocal --follow wgt
+	check_eq "addresses" "" "$(ip -br -6 address show dev wgt)"
+	check_fails "wgvia: this kernel does not tell of sessions: that takes one with the patches of wgvia" \
+		timeout 60 wgvia monitor sessions
+	wgvia monitor >/dev/null 2>"$TMP/said" &
+	pid=$!
+	busywait test -s "$TMP/said" || fail "wgvia monitor says nothing"
+	kill "$pid"
+	wait "$pid" 2>/dev/null
+	check_eq "wgvia monitor" "wgvia: warning: this kernel does not tell of peers, sessions, endpoints: that takes one with the patches of wgvia" \
+		"$(<"$TMP/said")"
+	check ip link del wgt
+	check rmmod wgvia
+}
+
 # For good: this has to be the last one.
 lockdown()
 {
@@ -226,6 +250,7 @@ test_add "no BPF program beside it" replaces direct
 test_add "no livepatch beside it" replaces ipmodify
 test_add "the type is free" type_is_free
 test_add "the type is taken" type_is_taken
+test_add "no events of peers" no_events
 test_add "lockdown" lockdown
 
 mountpoint -q $TRACING || mount -t tracefs tracefs $TRACING
