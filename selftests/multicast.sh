@@ -279,6 +279,15 @@ received()
 	check_counters rx-wgpeer=1 rx-drop-peer=1
 }
 
+# crowd COUNT: peers without an endpoint, as a configuration
+crowd()
+{
+	python3 -c '
+import base64, os, sys
+for _ in range(int(sys.argv[1])):
+    print("[Peer]", f"PublicKey = {base64.b64encode(os.urandom(32)).decode()}", sep="\n")' "$1" >"$TMP/crowd"
+}
+
 # Of packets that come faster than all peers can be looked at, 16 wait, and the copies of those that
 # do not are counted. None of these peers has an endpoint. Each has a thread of the kernel, of which
 # a checked kernel has memory for fewer.
@@ -287,11 +296,7 @@ more_than_may_wait()
 	local peers=$((SLOW > 1 ? 2500 : 6000))
 
 	check ip_hub link add crowd type wireguard
-	python3 - "$peers" <<-'END' >"$TMP/crowd"
-		import base64, os, sys
-		for _ in range(int(sys.argv[1])):
-		    print("[Peer]", f"PublicKey = {base64.b64encode(os.urandom(32)).decode()}", sep="\n")
-	END
+	crowd "$peers"
 	check in_hub wg addconf crowd "$TMP/crowd"
 	check in_hub wgvia set crowd multicast on
 	check ip_hub link set crowd up
@@ -316,6 +321,43 @@ more_than_may_wait()
 }
 
 show_crowd() { in_hub wgvia show -j crowd | jq -c ".[0].counters | $1"; }
+
+new_hub()
+{
+	check ip_hub link del hub
+	add_hub_device
+	set_mode auto
+}
+
+copies_are() { [[ $(show .counters.multicast_copies) == "$1" ]]; }
+
+# A packet looks at a thousand peers where it is sent, and at the others later. Of those of the topology
+# one is the first and two are the last.
+later()
+{
+	local i
+
+	groups 6
+	new_hub
+	for i in 2 3; do
+		check remove_peer "$i"
+	done
+	crowd 1030
+	check in_hub wg addconf hub "$TMP/crowd"
+	for i in 2 3; do
+		check add_peer "$i"
+	done
+	# shellcheck disable=SC2119 # none of its options
+	warm_up
+	set_multicast on
+	packets copy hub "$group" connect=no dev=hub
+	check_eq "datagram to the group" sent "$REPLY"
+	busywait has_copies "p1=1 p2=1 p3=1" || fail "this is who gets it: $REPLY"
+	busywait copies_are 3 || fail "copies: $(show .counters.multicast_copies)"
+	new_hub
+	# shellcheck disable=SC2119
+	warm_up
+}
 
 # watch_groups: counters in each peer's namespace, before anything there could drop a packet
 watch_groups()
@@ -474,6 +516,7 @@ for f in 4 6; do
 	test_add "IPv$f: what is received" received $f
 done
 test_add "more packets than may wait" more_than_may_wait
+test_add "more peers than a packet looks at where it is sent" later
 test_add "router advertisements, IGMP and MLD reports" other_protocols
 test_add "reports that go to groups of a wider scope" old_reports
 test_add "two daemons at once" at_once
