@@ -1,16 +1,25 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A hub with many peers: what those that do not answer get of packets to groups; and BIRD with many
-# routes over ten peers, which it installs, moves and withdraws under traffic.
+# A hub with many peers: what those that do not answer get of packets to groups; what a daemon's hello
+# costs where half of them answer; and BIRD with many routes over ten of them, which it installs, moves
+# and withdraws under traffic.
 #
-# Counts are asserted, times are printed. SILENT and ROUTES are how many peers and routes there are.
+# Counts are asserted. Times, and what they make of throughput, are printed and not judged.
+# SILENT, ANSWERING, DEAD and ROUTES are how many there are of each. In each of ROUNDS rounds the hub
+# forwards for SECONDS_EACH seconds without hellos and for as long with them.
 
 # shellcheck source=../lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
+# shellcheck source=../lib/traffic.sh
+source "$selftests/lib/traffic.sh"
 
 SILENT=${SILENT:-1000}
+ANSWERING=${ANSWERING:-500}
+DEAD=${DEAD:-500}
 ROUTES=${ROUTES:-500000}
+ROUNDS=${ROUNDS:-5}
+SECONDS_EACH=${SECONDS_EACH:-12}
 SITES=10
 
 # How many peers without a session get a copy in any second
@@ -18,6 +27,10 @@ PER_SECOND=16
 
 # How long WireGuard waits before it tries a handshake again, in milliseconds
 REKEY_TIMEOUT=5000
+
+# How long WireGuard goes on to try, in seconds, and how often a daemon says hello
+REKEY_ATTEMPT_TIME=90
+HELLO=4
 
 note() { echo "# $*"; }
 
@@ -29,6 +42,29 @@ counter() { show ".counters.$1"; }
 
 hello() { packets copy hub ff02::6 connect=no dev=hub; }
 
+# hellos SECONDS: as babeld sends them
+hellos()
+{
+	local i
+
+	for ((i = 0; i < $1; i += HELLO)); do
+		hello
+		sleep $HELLO
+	done
+}
+
+# many_hellos: so many that peers get them for whom hellos last since long ago, of which each has
+# started a series of handshakes
+many_hellos()
+{
+	local i
+
+	for ((i = 0; i < REKEY_ATTEMPT_TIME; i += HELLO)); do
+		hello
+		sleep 1.1
+	done
+}
+
 # --- peers -----------------------------------------------------------------
 
 # random_keys COUNT: base64
@@ -38,6 +74,30 @@ random_keys()
 import base64, os, sys
 for _ in range(int(sys.argv[1])):
     print(base64.b64encode(os.urandom(32)).decode())' "$1"
+}
+
+# Of devices, to delete them at once
+ANSWERING_GROUP=21
+
+# add_answering COUNT: so many with those of the topology; their devices share a namespace
+add_answering()
+{
+	local i key
+
+	for ((i = SITES + 1; i <= $1; i++)); do
+		echo "link add wg$i group $ANSWERING_GROUP type wireguard"
+	done | ip -n "$ul" -batch - || fail "cannot add devices"
+	i=$SITES
+	while read -r key; do
+		in_ul wg set "wg$((++i))" listen-port $((51820 + i)) private-key /dev/stdin \
+			peer "${KEY[0]}" endpoint 192.0.2.1:51820 allowed-ips ::/0 <<<"$key"
+	done < <(random_keys $(($1 - SITES)))
+	# Each would have taken any port before.
+	check ip -n "$ul" link set group $ANSWERING_GROUP up
+	in_ul wg show all public-key | while read -r i key; do
+		printf '[Peer]\nPublicKey = %s\nEndpoint = 192.0.2.2:%d\n' "$key" $((51820 + ${i#wg}))
+	done >"$TMP/answering"
+	in_hub wg addconf hub "$TMP/answering" || fail "cannot add peers"
 }
 
 # add_dead COUNT: peers whose endpoints take packets and never answer
@@ -61,13 +121,28 @@ add_dead()
 	END
 }
 
+# remove_peers FILE: those that were added by it
+remove_peers()
+{
+	[[ ! -e $TMP/$1 ]] || sed -n 's/^PublicKey = \(.*\)/peer \1 remove/p' "$TMP/$1" |
+		xargs -r -n 300 nsenter --net="/run/netns/$hub" wg set hub
+	rm -f "$TMP/$1"
+}
+
 remove_dead()
 {
-	sed -n 's/^PublicKey = //p' "$TMP/dead" 2>/dev/null |
-		sed 's/.*/peer & remove/' | xargs -r -n 300 nsenter --net="/run/netns/$hub" wg set hub
-	rm -f "$TMP/dead"
+	remove_peers dead
 	in_ul nft delete table ip dead 2>/dev/null
 }
+
+remove_answering()
+{
+	remove_peers answering
+	ip -n "$ul" link del group $ANSWERING_GROUP 2>/dev/null
+}
+
+# sessions: peers with which there is one
+sessions() { in_hub wg show hub latest-handshakes | grep -cv $'\t0$'; }
 
 # reached: peers that do not answer and have been sent something
 reached() { in_ul nft -j list set ip dead reached | jq '.nftables[] | .set // empty | .elem // [] | length'; }
@@ -123,6 +198,100 @@ silent()
 	note "$SILENT peers that do not answer, in $(((now - begins[0]) / 1000)) s: $given copies," \
 		"$tries handshakes begun, of $allowed at most"
 	((tries <= allowed)) || fail "$tries handshakes begun, of $allowed at most"
+}
+
+# --- half of the peers answer ----------------------------------------------
+
+# busy: hundredths of a second that the processors have been busy
+# shellcheck disable=SC2016 # fields of awk
+busy() { awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 }' /proc/stat; }
+
+# sent: packets that the hub has sent to the peers' sockets
+sent() { ip_hub -s -j link show ul | jq '.[0].stats64.tx.packets'; }
+
+# costs WHAT COMMAND...: the processors' time and the hub's packets while it runs
+costs()
+{
+	local what=$1 start ticks packets took
+	shift
+
+	start=$(milliseconds) ticks=$(busy) packets=$(sent)
+	"$@"
+	took=$(($(milliseconds) - start))
+	note "$what: $(((($(busy) - ticks) * 1000) / took)) % of one processor," \
+		"$((($(sent) - packets) * 1000 / took)) packets a second"
+}
+
+# forwarded: kilobits a second that the hub carries from the LAN to peer 1
+forwarded()
+{
+	in_ns "$lan" iperf3 -c 10.1.0.1 -t "$SECONDS_EACH" -J | jq '.end.sum_received.bits_per_second / 1000 | floor'
+}
+
+# dead_anew: the peers that do not answer, to none of which anything has been sent
+dead_anew()
+{
+	remove_dead
+	add_dead "$DEAD"
+}
+
+# all_copies: how many have been made, as soon as there are none to come
+all_copies()
+{
+	local now before=
+
+	until now=$(counter multicast_copies) && [[ $now == "$before" ]]; do
+		before=$now
+		sleep 1
+	done
+	echo "$now"
+}
+
+half_answer()
+{
+	local round=0 before copies with without ratio ratios=() server beside
+
+	set_mode on
+	check in_hub wgvia set hub multicast on
+	add_answering "$ANSWERING"
+	until (($(sessions) == ANSWERING)); do
+		((round++ < 4 * ANSWERING / PER_SECOND + 60)) || { fail "sessions: $(sessions) of $ANSWERING"; break; }
+		hello
+		sleep 1.1
+	done
+	add_dead "$DEAD"
+	note "$ANSWERING peers have a session, $DEAD never answer"
+
+	costs "no hellos" sleep 30
+	many_hellos
+	before=$(all_copies)
+	costs "a hello every $HELLO s" hellos 60
+	copies=$(($(all_copies) - before))
+	note "15 hellos: $copies copies"
+	((copies >= 15 * ANSWERING && copies <= 15 * (ANSWERING + PER_SECOND))) ||
+		fail "15 hellos made $copies copies, where $ANSWERING peers have a session"
+
+	check ip_hub route add 10.1.0.0/16 via 10.0.0.1 dev hub
+	nsenter --net="/run/netns/$p1" iperf3 -s >/dev/null 2>&1 &
+	server=$!
+	busywait listens p1 5201 || fail "no server"
+	for ((round = 0; round < ROUNDS; round++)); do
+		dead_anew
+		without=$(forwarded)
+		many_hellos
+		hellos "$SECONDS_EACH" &
+		beside=$!
+		with=$(forwarded)
+		wait "$beside"
+		((without > 0 && with > 0)) || { fail "nothing is forwarded"; break; }
+		ratio=$((with * 1000 / without))
+		ratios+=("$ratio")
+		note "forwarded: $without kbit/s without hellos, $with with: $ratio thousandths"
+	done
+	kill "$server"
+	wait "$server" 2>/dev/null
+	note "median of $ROUNDS rounds: $(printf '%s\n' "${ratios[@]}" | sort -n |
+		sed -n "$(((ROUNDS + 1) / 2))p") thousandths"
 }
 
 # --- many routes -----------------------------------------------------------
@@ -239,11 +408,13 @@ test_reset()
 {
 	check in_hub wgvia set hub multicast off
 	remove_dead
+	remove_answering
 	reset_hub
 }
 
-setup_hub $SITES
+setup_hub $SITES lan
 test_add "peers that do not answer get copies in turn, $PER_SECOND a second" silent
+test_add "a daemon's hellos where half of the peers answer" half_answer
 test_add "BIRD installs, moves and withdraws routes under traffic" many_routes
 
 tests_run
