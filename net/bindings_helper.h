@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads: the headers whose types and functions the abstractions
+ * Input of bindgen: the headers whose types and functions the abstractions
  * use, and static inlines for what is a macro or hides in a nameless union.
  * bindgen writes the shims for all static inlines (--wrap-static-fns).
  */
@@ -192,11 +192,6 @@ static inline struct sk_buff *wgvia_skb_new(struct net_device *dev,
 static inline void wgvia_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst)
 {
 	skb_dst_set(skb, dst);
-}
-
-static inline struct net *wgvia_dev_net(const struct net_device *dev)
-{
-	return dev_net(dev);
 }
 
 static inline u32 wgvia_dst_ifindex(const struct dst_entry *dst)

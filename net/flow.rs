@@ -83,9 +83,9 @@ impl Drop for Dst {
 }
 
 impl Flow {
-    /// Route it as a packet that the host sends, in the network namespace of `dev`, as for a UDP socket
-    /// of the owner of the namespace; [`None`] if it can not be sent. To a destination of link scope
-    /// it is sent by `dev` unless `oif` says otherwise. Process context.
+    /// Route it as a packet that the host sends, in the network namespace of `dev`, as for a UDP
+    /// socket of the owner of the namespace; [`None`] if it can not be sent. To a destination of
+    /// link scope it is sent by `dev` unless `oif` says otherwise. Process context.
     pub(crate) fn route(&self, dev: &NetDevice, _: &Rtnl) -> Option<Dst> {
         match self.destination {
             IpAddr::V4(destination) => self.route4(dev, destination),
@@ -96,8 +96,9 @@ impl Flow {
     fn common(&self, dev: &NetDevice, oif: u32) -> bindings::flowi_common {
         // SAFETY: The device is valid, and RTNL, which `route` wants, keeps it in its namespace; no
         // socket means the owner of that.
-        let uid =
-            unsafe { bindings::sock_net_uid(bindings::wgvia_dev_net(dev.as_raw()), ptr::null()) };
+        let uid = unsafe {
+            bindings::sock_net_uid(bindings::wgvia_netdev_net(dev.as_raw()), ptr::null())
+        };
         bindings::flowi_common {
             flowic_oif: oif as i32,
             flowic_iif: bindings::LOOPBACK_IFINDEX as i32,
@@ -128,7 +129,7 @@ impl Flow {
     }
 
     fn route4(&self, dev: &NetDevice, destination: Ipv4Addr) -> Option<Dst> {
-        let is_link_scope = destination.octets()[..3] == [224, 0, 0];
+        let is_link_scope = destination.octets().starts_with(&[224, 0, 0]);
         let mut flow = bindings::flowi4 {
             __fl_common: self.common(dev, self.oif_of(dev, is_link_scope)),
             daddr: addr::to_be32(destination),
@@ -142,7 +143,7 @@ impl Flow {
         let mut place = bindings::wgvia_place::default();
         // SAFETY: The device is valid, and RTNL keeps it in its namespace.
         let dst = NonNull::new(unsafe {
-            let net = bindings::wgvia_dev_net(dev.as_raw());
+            let net = bindings::wgvia_netdev_net(dev.as_raw());
             bindings::wgvia_route4(net, &mut flow, &mut place)
         })?;
         // INVARIANT: It comes with a reference.
@@ -158,10 +159,10 @@ impl Flow {
         if !unsafe { bindings::ipv6_mod_enabled() } {
             return None;
         }
-        let octets = destination.octets();
+        let [first, second, ..] = destination.octets();
         // fe80::/10, and the groups of interface-local and link scope
         let is_link_scope =
-            destination.is_unicast_link_local() || octets[0] == 0xff && octets[1] & 0xf <= 2;
+            destination.is_unicast_link_local() || first == 0xff && second & 0xf <= 2;
         let source = match self.source {
             Some(IpAddr::V6(source)) => source,
             _ => Ipv6Addr::UNSPECIFIED,
@@ -178,7 +179,7 @@ impl Flow {
         let mut place = bindings::wgvia_place::default();
         // SAFETY: The device is valid, and RTNL keeps it in its namespace.
         let dst = NonNull::new(unsafe {
-            let net = bindings::wgvia_dev_net(dev.as_raw());
+            let net = bindings::wgvia_netdev_net(dev.as_raw());
             bindings::wgvia_route6(net, &mut flow, &mut place)
         })?;
         // INVARIANT: It comes with a reference.
@@ -198,15 +199,15 @@ impl Flow {
             (None, None) => None,
         };
         let mut header = [0; Self::MAX_LEN];
-        let header = match (self.destination, source) {
-            (IpAddr::V4(to), source) => {
+        let header = match self.destination {
+            IpAddr::V4(to) => {
                 let from = match source {
                     Some(IpAddr::V4(from)) => from,
                     _ => Ipv4Addr::UNSPECIFIED,
                 };
                 self.write4(&mut header, from, to)
             }
-            (IpAddr::V6(to), source) => {
+            IpAddr::V6(to) => {
                 let from = match source {
                     Some(IpAddr::V6(from)) => from,
                     _ => Ipv6Addr::UNSPECIFIED,
@@ -214,8 +215,8 @@ impl Flow {
                 self.write6(&mut header, from, to)
             }
         };
-        // SAFETY: The device is valid, and the header as long as is said. The reference to the dst is
-        // handed over.
+        // SAFETY: The device is valid, and the header as long as is said. The reference to the dst
+        // is handed over.
         let skb = unsafe {
             let protocol = match self.destination {
                 IpAddr::V4(_) => bindings::ETH_P_IP,
@@ -250,12 +251,16 @@ impl Flow {
     ) -> &'h [u8] {
         const LEN: usize = 20 + Flow::UDP_LEN;
         // Version and length, DSCP; time to live and protocol: RFC 791, section 3.1
-        header[..4].copy_from_slice(&[0x45, self.dscp << 2, 0, LEN as u8]);
-        header[8..10].copy_from_slice(&[64, bindings::IPPROTO_UDP as u8]);
-        header[12..16].copy_from_slice(&from.octets());
-        header[16..20].copy_from_slice(&to.octets());
-        self.write_udp(&mut header[20..LEN]);
-        &header[..LEN]
+        let first = [0x45, self.dscp << 2, 0, LEN as u8, 0, 0, 0, 0];
+        let second = [64, bindings::IPPROTO_UDP as u8, 0, 0];
+        let parts = [
+            &first[..],
+            &second,
+            &from.octets(),
+            &to.octets(),
+            &self.udp(),
+        ];
+        fill(header, &parts)
     }
 
     fn write6<'h>(
@@ -265,19 +270,32 @@ impl Flow {
         to: Ipv6Addr,
     ) -> &'h [u8] {
         // Version and traffic class, payload length, next header and hop limit: RFC 8200, section 3
-        let first = 6 << 28 | u32::from(self.dscp) << 22;
-        header[..4].copy_from_slice(&first.to_be_bytes());
-        header[4..8].copy_from_slice(&[0, Self::UDP_LEN as u8, bindings::IPPROTO_UDP as u8, 64]);
-        header[8..24].copy_from_slice(&from.octets());
-        header[24..40].copy_from_slice(&to.octets());
-        self.write_udp(&mut header[40..]);
-        header
+        let first = (6 << 28 | u32::from(self.dscp) << 22).to_be_bytes();
+        let second = [0, Self::UDP_LEN as u8, bindings::IPPROTO_UDP as u8, 64];
+        let parts = [
+            &first[..],
+            &second,
+            &from.octets(),
+            &to.octets(),
+            &self.udp(),
+        ];
+        fill(header, &parts)
     }
 
-    /// Ports and length: RFC 768
-    fn write_udp(&self, udp: &mut [u8]) {
-        udp[..2].copy_from_slice(&self.sport.to_be_bytes());
-        udp[2..4].copy_from_slice(&self.dport.to_be_bytes());
-        udp[4..6].copy_from_slice(&(Self::UDP_LEN as u16).to_be_bytes());
+    /// Make the UDP header, without a checksum: RFC 768
+    fn udp(&self) -> [u8; Self::UDP_LEN] {
+        let [s0, s1] = self.sport.to_be_bytes();
+        let [d0, d1] = self.dport.to_be_bytes();
+        [s0, s1, d0, d1, 0, Self::UDP_LEN as u8, 0, 0]
     }
+}
+
+/// Write the parts of a header one behind the other, and return the whole.
+fn fill<'h>(header: &'h mut [u8], parts: &[&[u8]]) -> &'h [u8] {
+    let mut len = 0;
+    for (place, byte) in header.iter_mut().zip(parts.iter().copied().flatten()) {
+        *place = *byte;
+        len += 1;
+    }
+    header.get(..len).unwrap_or_default()
 }

@@ -27,6 +27,8 @@ use kernel::types::NotThreadSafe;
 pub(crate) struct PacketPath(NotThreadSafe);
 
 impl PacketPath {
+    /// Evidence for a caller that is on the packet path.
+    ///
     /// # Safety
     ///
     /// For as long as the result lives, BH is disabled and an RCU read-side critical section, which
@@ -69,8 +71,8 @@ pub(crate) fn on_packet_path<R>(f: impl FnOnce(&PacketPath) -> R) -> R {
 ///
 /// # Invariants
 ///
-/// The pointer is that of a packet that this object owns, and that begins with a whole header of its
-/// protocol if that is IPv4 or IPv6.
+/// The pointer is that of a packet that this object owns, and that begins with a whole header of
+/// its protocol if that is IPv4 or IPv6.
 pub(crate) struct OwnedPacket(NonNull<bindings::sk_buff>);
 
 // SAFETY: Any thread may use or free a packet that it alone has.
@@ -81,8 +83,8 @@ impl OwnedPacket {
     ///
     /// # Safety
     ///
-    /// `skb` is null, or nobody else has it, and if it says that it is IPv4 or IPv6, its linear part
-    /// begins with a whole header of that kind.
+    /// `skb` is null, or nobody else has it, and if it says that it is IPv4 or IPv6, its linear
+    /// part begins with a whole header of that kind.
     pub(super) unsafe fn from_raw(skb: *mut bindings::sk_buff) -> Option<Self> {
         // INVARIANT: The caller promises it.
         NonNull::new(skb).map(Self)
@@ -200,12 +202,12 @@ impl<'p> Packet<'p> {
         unsafe { bindings::wgvia_skb_mark(self.as_raw()) }
     }
 
-    /// Tell whether it goes to a group of link scope: 224.0.0.0/24 (RFC 5771, section 4) or ff02::/16
-    /// (RFC 4291, section 2.7).
+    /// Tell whether it goes to a group of link scope: 224.0.0.0/24 (RFC 5771, section 4) or
+    /// ff02::/16 (RFC 4291, section 2.7).
     pub(crate) fn is_to_link_scope_group(&self) -> bool {
         match self.destination() {
             IpAddr::V4(addr) => addr.octets().starts_with(&[224, 0, 0]),
-            IpAddr::V6(addr) => addr.segments()[0] == 0xff02,
+            IpAddr::V6(addr) => addr.octets().starts_with(&[0xff, 0x02]),
         }
     }
 
