@@ -29,7 +29,7 @@ use kernel::prelude::*;
 pub(crate) struct Device<'a>(&'a NetDevice);
 
 /// The settings that a device has by WireGuard's own family.
-pub(crate) struct Settings {
+pub(crate) struct DeviceSettings {
     /// The UDP port; 0 if it was not set and the device has not been up.
     pub(crate) listen_port: u16,
     /// The firewall mark of what is sent; 0 for none.
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
 pub(crate) struct AllowedIp<'p> {
     /// The peer that has it.
     pub(crate) peer: PeerRef<'p>,
-    /// Is it a host entry, /32 or /128?
+    /// Whether it is a host entry, /32 or /128.
     pub(crate) is_host: bool,
 }
 
@@ -71,11 +71,11 @@ impl<'a> Device<'a> {
     }
 
     /// Return its settings.
-    pub(crate) fn settings(self, _: &Rtnl) -> Settings {
+    pub(crate) fn settings(self, _: &Rtnl) -> DeviceSettings {
         let mut raw = bindings::wg_device_settings::default();
         // SAFETY: A WireGuard device by the type invariants, and RTNL is held.
         unsafe { bindings::wg_event_device_settings(self.0.as_raw(), &mut raw) };
-        Settings {
+        DeviceSettings {
             listen_port: raw.listen_port,
             fwmark: raw.fwmark,
             public_key: raw.has_key.then(|| PublicKey::new(raw.public_key)),
@@ -85,15 +85,17 @@ impl<'a> Device<'a> {
     /// Send a copy of a packet to a peer, whatever else would choose one. Tell whether there was
     /// memory for the copy.
     pub(crate) fn send_copy(self, packet: &Packet<'_>, peer: PeerRef<'_>) -> bool {
-        // SAFETY: The device, the packet and the peer are valid, and a packet is on the packet path,
-        // with BH disabled.
+        // SAFETY: The device, the packet and the peer are valid, and a packet is on the packet
+        // path, with BH disabled.
         unsafe { bindings::wgvia_send_copy(self.0.as_raw(), packet.as_raw(), peer.as_raw()) }
     }
 
-    /// Return the peer of a public key. Takes no lock; interrupts have to be on, as to put a [`Peer`].
+    /// Return the peer of a public key. Takes no lock; interrupts have to be on, as to put a
+    /// [`Peer`].
     pub(crate) fn peer_by_key(self, key: &PublicKey) -> Option<Peer> {
-        // SAFETY: A WireGuard device by the type invariants, whose table of peers is there by those of
-        // `NetDevice`; the key is as long as it has to be, and the result comes with a reference.
+        // SAFETY: A WireGuard device by the type invariants, whose table of peers is there by those
+        // of `NetDevice`; the key is as long as it has to be, and the result comes with a
+        // reference.
         unsafe {
             Peer::from_raw(bindings::wg_hook_peer_by_key(
                 self.0.as_raw(),
@@ -118,9 +120,9 @@ impl<'a> Device<'a> {
             }
         };
         let mut is_host = false;
-        // SAFETY: A WireGuard device by the type invariants, on the packet path; `addr` points to an
-        // address of the family. AllowedIPs hold the peer, or did when the RCU read-side critical
-        // section had begun: it goes after that.
+        // SAFETY: A WireGuard device by the type invariants, on the packet path; `addr` points to
+        // an address of the family. AllowedIPs hold the peer, or did when the RCU read-side
+        // critical section had begun: it goes after that.
         let peer = unsafe {
             PeerRef::from_raw(bindings::wg_hook_peer_by_allowedips(
                 self.0.as_raw(),

@@ -4,9 +4,9 @@
 
 use super::{
     Device,
+    DeviceSettings,
     PeerRef,
-    PublicKey,
-    Settings, //
+    PublicKey, //
 };
 use crate::net::{
     addr,
@@ -33,7 +33,7 @@ use kernel::{
 /// Something that has happened.
 pub(crate) enum Event<'p> {
     /// The device's own settings were set, to these.
-    Settings(Settings),
+    Settings(DeviceSettings),
     /// A peer was added.
     PeerAdded(PublicKey, AllowedIps<'p>),
     /// The AllowedIPs of a peer have changed.
@@ -65,14 +65,16 @@ impl AllowedIps<'_> {
     pub(crate) fn for_each<F: FnMut(IpAddr, u8) -> Result>(&self, mut f: F) -> Result {
         /// # Safety
         ///
-        /// `data` is that of an `F`, which nobody else uses; `ip` points to an address of the family.
+        /// `data` is that of an `F`, which nobody else uses; `ip` points to an address of the
+        /// family.
         unsafe extern "C" fn call<F: FnMut(IpAddr, u8) -> Result>(
             data: *mut c_void,
             family: c_int,
             ip: *const u8,
             cidr: u8,
         ) -> c_int {
-            // SAFETY: The caller promises it.
+            // SAFETY: The caller promises that `ip` points to an address of the family, and that
+            // nobody else uses the `F` of `data`.
             let (f, ip) = unsafe {
                 let ip = if family as u32 == bindings::AF_INET {
                     addr::from_be32(ip.cast::<bindings::__be32>().read_unaligned())
@@ -83,8 +85,8 @@ impl AllowedIps<'_> {
             };
             from_result(|| f(ip, cidr).map(|()| 0))
         }
-        // SAFETY: The peer is valid, and the lock held by the type invariants. `f` is borrowed for the
-        // time of the call.
+        // SAFETY: The peer is valid, and the lock held by the type invariants. `f` is borrowed for
+        // the time of the call.
         to_result(unsafe {
             bindings::wg_event_peer_allowedips(
                 self.0.as_raw(),
@@ -130,8 +132,8 @@ impl<T: Observer> Listener<T> {
     ) {
         // SAFETY: WireGuard calls this for a device that it has.
         let wg = unsafe { Device::from_netdev(NetDevice::from_raw(dev)) };
-        // WireGuard has BH disabled, which lockdep does not take for the rcu_read_lock() that some of
-        // what an observer calls wants.
+        // WireGuard has BH disabled, which lockdep does not take for the rcu_read_lock() that some
+        // of what an observer calls wants.
         let tell = |event| on_packet_path(|path| T::event(wg, event, path));
         if event == bindings::wg_event_WG_EVENT_DEVICE_CHANGED {
             // SAFETY: RTNL is held for this event.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! WireGuard: its devices and peers, and the hook by which a device asks which peer a packet goes to
-//! and which peer it may come from, and the events of all devices.
+//! WireGuard: its devices and peers, and the hook by which a device asks which peer a packet goes
+//! to and which peer it may come from, and the events of all devices.
 //!
 //! C header: [`include/net/wireguard.h`](srctree/include/net/wireguard.h), of the kernel patches.
 
@@ -16,7 +16,7 @@ pub(crate) use super::stock::WayIn;
 pub(crate) use device::{
     AllowedIp,
     Device,
-    Settings, //
+    DeviceSettings, //
 };
 pub(crate) use event::{
     AllowedIps,
@@ -39,8 +39,8 @@ pub(crate) use peer::{
     PeerSlot, //
 };
 
-/// Without our patches no type of lightweight tunnel is set aside for keyed nexthops: the one that is
-/// used may have another owner.
+/// Without our patches no type of lightweight tunnel is set aside for keyed nexthops: the one that
+/// is used may have another owner.
 pub(crate) const TYPE_IS_BORROWED: bool = cfg!(CONFIG_WGVIA_STOCK);
 
 /// WireGuard can be given hooks for as long as this exists: by our patches, always.
