@@ -6,14 +6,15 @@
 //! [`include/net/ip6_fib.h`](srctree/include/net/ip6_fib.h)
 
 use super::{
-    addr, bindings,
+    addr,
+    bindings,
     netdev::NetDevice,
     nexthop::Nexthop,
     packet::Packet,
     route::{
         Place,
         Route, //
-    },
+    }, //
 };
 use core::{
     net::{
@@ -26,9 +27,9 @@ use core::{
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
-    /// Where would the packet go, bound to the device?
+    /// To where the packet goes, bound to the device.
     Forward,
-    /// Where would a reply to the packet go, by whichever device?
+    /// To where a reply to the packet goes, by whichever device.
     Reply,
 }
 
@@ -87,8 +88,8 @@ pub(crate) fn route_on<'p>(packet: &Packet<'p>, dev: &NetDevice) -> Option<Found
 /// Look up where the host would send a reply to `packet`, which came in through `dev`; [`None`] if
 /// there is no unicast route.
 ///
-/// The reply has the packet's mark and DSCP, and its addresses and ports the other way round, as for
-/// `__fib_validate_source()` in net/ipv4/fib_frontend.c.
+/// The reply has the packet's mark and DSCP, and its addresses and ports the other way round, as
+/// for `__fib_validate_source()` in net/ipv4/fib_frontend.c.
 pub(crate) fn route_back<'p>(packet: &Packet<'p>, dev: &NetDevice) -> Option<Found<'p>> {
     lookup(packet, dev, packet.source(), Direction::Reply)
 }
@@ -161,7 +162,7 @@ fn lookup4<'p>(
     if err != 0 || u32::from(result.type_) != bindings::RTN_UNICAST {
         return None;
     }
-    // SAFETY: Found under RCU just above.
+    // SAFETY: Route and nexthop were found just above, under RCU, which goes on for `'p`.
     // INVARIANT: So was the table.
     unsafe {
         let route = Route::from_fib_info(result.fi);
@@ -218,7 +219,7 @@ fn lookup6<'p>(
     // Without rules, this is a throw route in the table local.
     #[cfg(CONFIG_WGVIA_STOCK)]
     if err == 0 && u32::from(result.fib6_type) == bindings::RTN_THROW {
-        // SAFETY: As above.
+        // SAFETY: Only the packet path gets here, which is under RCU.
         return unsafe { lookup6_of_dst(&mut flow, flags, dev) };
     }
     if err != 0
@@ -239,8 +240,8 @@ fn lookup6<'p>(
     }
 }
 
-/// Look up the dst, and take its route. The nexthop that was chosen is that of the route, which of several
-/// is one with siblings; of a nexthop object, the first on the device.
+/// Look up the dst, and take its route. The nexthop that was chosen is that of the route, which of
+/// several is one with siblings; of a nexthop object, the first on the device.
 ///
 /// # Safety
 ///

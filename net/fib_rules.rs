@@ -42,7 +42,8 @@ impl Family {
 /// A table that a rule names, and what the rule hides of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Table {
-    /// The number of the table; [`RT_TABLE_UNSPEC`](bindings::rt_class_t_RT_TABLE_UNSPEC) of an l3mdev rule.
+    /// The number of the table; [`RT_TABLE_UNSPEC`](bindings::rt_class_t_RT_TABLE_UNSPEC) of an
+    /// l3mdev rule.
     id: u32,
     /// `suppress_prefixlength`: prefixes of up to this length are hidden; -1 if none is.
     suppress_len: i32,
@@ -87,7 +88,7 @@ pub(super) fn vrf_table(dev: &NetDevice, _: &PacketPath) -> Option<u32> {
 pub(crate) struct Tables {
     /// The generation of the rules that this was read from.
     seq: u32,
-    /// Do the rules name more than [`Self::MAX`]?
+    /// Whether the rules name more than [`Self::MAX`].
     overflow: bool,
     len: usize,
     tables: [Table; Self::MAX],
@@ -168,12 +169,13 @@ impl Tables {
 ///
 /// `ops` is valid.
 unsafe fn seq(ops: *const bindings::fib_rules_ops) -> u32 {
-    // SAFETY: The caller promises it; paired with WRITE_ONCE() in call_fib_rule_notifiers().
+    // SAFETY: The caller promises that `ops` is valid; the read is paired with WRITE_ONCE() in
+    // call_fib_rule_notifiers().
     unsafe { (&raw const (*ops).fib_rules_seq).read_volatile() }
 }
 
-/// The rules of a family in the network namespace of `dev`; null as long as there have only been the
-/// rules that a namespace starts with.
+/// The rules of a family in the network namespace of `dev`; null as long as there have only been
+/// the rules that a namespace starts with.
 ///
 /// # Safety
 ///
@@ -188,7 +190,8 @@ unsafe fn rules(dev: &NetDevice, family: Family) -> *const bindings::fib_rules_o
     }
 }
 
-/// The tables that the rules name at first. The trie of IPv4's table main has the routes of local too.
+/// The tables that the rules name at first. The trie of IPv4's table main has the routes of local
+/// too.
 static INITIAL4: Tables = initial([
     bindings::rt_class_t_RT_TABLE_MAIN,
     bindings::rt_class_t_RT_TABLE_DEFAULT,
@@ -233,7 +236,7 @@ impl TableCache {
             };
             return (f(initial), false);
         }
-        // SAFETY: Valid in this namespace.
+        // SAFETY: Not null, so that they are the rules of the namespace, which RCU keeps.
         match unsafe { self.current(ops, family, path) } {
             Some(tables) => (f(tables), false),
             None => (with_read(ops, f), true),
@@ -251,7 +254,7 @@ impl TableCache {
         family: Family,
         path: &'p PacketPath,
     ) -> Option<&'p Tables> {
-        // SAFETY: The caller promises it.
+        // SAFETY: The caller promises that `ops` is valid.
         let seq = unsafe { seq(ops) };
         self.slot(family)
             .load(path)
@@ -274,9 +277,9 @@ impl TableCache {
         }
     }
 
-    /// Read the rules of each family anew if they have changed. Waits for a grace period. The generation
-    /// of rules changes before they do, so that only under their lock one belongs to the other; RTNL
-    /// keeps `dev` in its network namespace.
+    /// Read the rules of each family anew if they have changed. Waits for a grace period. The
+    /// generation of rules changes before they do, so that only under their lock one belongs to the
+    /// other; RTNL keeps `dev` in its network namespace.
     ///
     /// Fails with `ENOMEM`; packets then go on reading the rules for themselves.
     pub(crate) fn refresh(&self, dev: &NetDevice, _: &Rtnl) -> Result {
@@ -291,8 +294,8 @@ impl TableCache {
                     continue;
                 }
                 let mut tables = KBox::new(Tables::new(0), GFP_KERNEL)?;
-                // SAFETY: RTNL keeps the device, and so the rules' owner, in the namespace. The lock
-                // of the rules is released before anything else is done.
+                // SAFETY: RTNL keeps the device, and so the rules' owner, in the namespace. The
+                // lock of the rules is released before anything else is done.
                 unsafe {
                     bindings::wgvia_fib_rules_lock(ops);
                     *tables = Tables::read(ops);
@@ -306,8 +309,8 @@ impl TableCache {
     }
 }
 
-/// Read the rules for one packet. Not inlined: the list takes a kilobyte of stack, which others need
-/// not pay for.
+/// Read the rules for one packet. Not inlined: the list takes a kilobyte of stack, which others
+/// need not pay for.
 #[inline(never)]
 fn with_read<R>(ops: *const bindings::fib_rules_ops, f: impl FnOnce(&Tables) -> R) -> R {
     // SAFETY: Only `TableCache::with` calls this, under RCU, with the rules of a family.

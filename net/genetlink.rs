@@ -3,8 +3,8 @@
 //! Generic netlink: requests, replies and dumps.
 //!
 //! The table of operations of a family and the policies of their attributes are C, generated from a
-//! YNL spec. [`kernel::net::netlink`] has families of multicast groups alone: no operations, replies
-//! or dumps.
+//! YNL spec. [`kernel::net::netlink`] has families of multicast groups alone: no operations,
+//! replies or dumps.
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
 
@@ -38,8 +38,8 @@ unsafe fn policy(
     command: u32,
     capability: u32,
 ) -> &'static [bindings::nla_policy] {
-    // SAFETY: The caller promises it; the table of operations and their policies are constant and as
-    // long as they say.
+    // SAFETY: The caller promises that the family is static; its table of operations and their
+    // policies are constant and as long as they say.
     unsafe {
         slice::from_raw_parts((*family).split_ops, (*family).n_split_ops.into())
             .iter()
@@ -51,7 +51,7 @@ unsafe fn policy(
     }
 }
 
-/// Is `attr` an attribute of the type `kind` in a policy?
+/// Tell whether `attr` is an attribute of the type `kind` in a policy.
 fn has(policy: &[bindings::nla_policy], attr: u32, kind: u32) -> bool {
     policy
         .get(attr as usize)
@@ -72,6 +72,8 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// Take a request.
+    ///
     /// # Safety
     ///
     /// `info` is valid for `'a`, and is what generic netlink made of a request for the operation
@@ -161,7 +163,7 @@ impl<'a> Request<'a> {
     /// Send the reply that `fill` writes. Fails with `ENOMEM`, with `EMSGSIZE` if there is no room
     /// for it, or with what `fill` does.
     pub(crate) fn reply(&self, fill: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
-        // SAFETY: Allocates.
+        // SAFETY: Process context, in which it may wait for memory.
         let skb = unsafe { bindings::wgvia_genlmsg_new() };
         if skb.is_null() {
             return Err(ENOMEM);
@@ -205,7 +207,7 @@ impl<'a> Request<'a> {
 pub(crate) struct Cursor {
     /// The lowest device index to look at.
     pub(crate) ifindex: u32,
-    /// Is there a last key?
+    /// Whether there is a last key.
     pub(crate) has_key: bool,
     /// The last key dumped of the device `ifindex`.
     pub(crate) key: [u8; Self::KEY_LEN],
@@ -229,6 +231,8 @@ pub(crate) struct Dump<'a> {
 }
 
 impl<'a> Dump<'a> {
+    /// Take a dump.
+    ///
     /// # Safety
     ///
     /// The arguments are those of the `dumpit` operation `command` of the family, which does not
@@ -323,7 +327,8 @@ pub(crate) unsafe fn doit(
     command: u32,
     handle: fn(&Request<'_>) -> Result,
 ) -> c_int {
-    // SAFETY: The caller promises it; the request is valid until this returns.
+    // SAFETY: The caller promises that it is a request for the command, which is valid until this
+    // returns.
     let request = unsafe { Request::from_raw(info, command, bindings::GENL_CMD_CAP_DO) };
     from_result(|| handle(&request).map(|()| 0))
 }
@@ -339,7 +344,8 @@ pub(crate) unsafe fn dumpit(
     command: u32,
     handle: fn(&mut Dump<'_>) -> Result,
 ) -> c_int {
-    // SAFETY: The caller promises it.
+    // SAFETY: The caller promises that the arguments are those of the operation, which does not
+    // return before this does.
     let mut dump = unsafe { Dump::from_raw(skb, callback, command) };
     from_result(|| handle(&mut dump).map(|()| 0))
 }
@@ -422,8 +428,8 @@ pub(crate) use genl_family;
 pub(crate) struct Registration<F: Family>(PhantomData<F>);
 
 impl<F: Family> Registration<F> {
-    /// Register the family, with the first so many of its multicast groups. Process context, when the
-    /// module is loaded. Fails with `EEXIST` or `ENOMEM`.
+    /// Register the family, with the first so many of its multicast groups. Process context, when
+    /// the module is loaded. Fails with `EEXIST` or `ENOMEM`.
     pub(crate) fn new(groups: u8) -> Result<Self> {
         // SAFETY: The family is static, and nobody else has it before it is registered. What is
         // read-only after the module was initialised is not so yet.

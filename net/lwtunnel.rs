@@ -44,8 +44,8 @@ pub(crate) trait Encap: 'static {
     /// Its number, one of `enum lwtunnel_encap_types`.
     const TYPE: u32;
 
-    /// Does it name the next hop on the link, as a gateway does? Then IPv6 takes nexthops that differ
-    /// in it alone for siblings.
+    /// Whether it names the next hop on the link, as a gateway does: then IPv6 takes nexthops that
+    /// differ in it alone for siblings.
     const IS_GATEWAY: bool;
 
     /// The bytes that the payload of `RTA_ENCAP` takes in a message.
@@ -58,8 +58,8 @@ pub(crate) trait Encap: 'static {
     type State: Send + Sync;
 
     /// Make the state of a nexthop on `dev`, or of one without a device, of the payload of
-    /// `RTA_ENCAP`; if it is `for_deletion`, to find routes that are to be deleted. Process context,
-    /// under RTNL for IPv4 and nexthop objects, without for IPv6.
+    /// `RTA_ENCAP`; if it is `for_deletion`, to find routes that are to be deleted. Process
+    /// context, under RTNL for IPv4 and nexthop objects, without for IPv6.
     fn build(
         dev: Option<&NetDevice>,
         encap: &[u8],
@@ -78,8 +78,8 @@ pub(crate) trait Encap: 'static {
     fn hash(state: &Self::State) -> u32;
 }
 
-/// The number of the type that this module has registered, else `NONE`. The kernel lets one owner at a
-/// time have a type, and the owner stays until the last state is gone.
+/// The number of the type that this module has registered, else `NONE`. The kernel lets one owner
+/// at a time have a type, and the owner stays until the last state is gone.
 static OWNED: Atomic<u32> = Atomic::new(NONE);
 
 const NONE: u32 = bindings::lwtunnel_encap_types_LWTUNNEL_ENCAP_NONE;
@@ -152,7 +152,8 @@ fn data<T: Encap>(lwtstate: *const bindings::lwtunnel_state) -> *mut Data<T> {
 /// `lwtstate` is valid, and nobody else has it.
 unsafe fn set_hash(lwtstate: *mut bindings::lwtunnel_state, hash: u32) {
     #[cfg(not(CONFIG_WGVIA_STOCK))]
-    // SAFETY: The caller promises it.
+    // SAFETY: The caller promises that the state is valid, and that nobody reads the hash
+    // meanwhile.
     unsafe {
         (*lwtstate).hash = hash;
     }
@@ -160,14 +161,15 @@ unsafe fn set_hash(lwtstate: *mut bindings::lwtunnel_state, hash: u32) {
     let _ = (lwtstate, hash);
 }
 
-/// Return the index of the device that a nexthop's configuration names, 0 if none, and whether it is
-/// that of a request to delete routes.
+/// Return the index of the device that a nexthop's configuration names, 0 if none, and whether it
+/// is that of a request to delete routes.
 ///
 /// # Safety
 ///
 /// `cfg` is what the FIB of the family passes to `build_state`.
 unsafe fn request_of(family: u32, cfg: *const c_void) -> Result<(u32, bool)> {
-    // SAFETY: The caller promises it; the request, if there is one, outlives its configuration.
+    // SAFETY: The caller promises that the configuration is that of the family; the request, if
+    // there is one, outlives it.
     unsafe {
         let (ifindex, request) = match family {
             bindings::AF_INET => {
@@ -215,8 +217,8 @@ impl<T: Encap> Ops<T> {
         result: *mut *mut bindings::lwtunnel_state,
         extack: *mut bindings::netlink_ext_ack,
     ) -> c_int {
-        // SAFETY: The FIB passes valid pointers and waits for the result; an attribute is as long as
-        // it says.
+        // SAFETY: The FIB passes valid pointers and waits for the result; an attribute is as long
+        // as it says.
         let (net, extack, payload) = unsafe {
             let len = usize::from(bindings::nla_len(encap));
             (
@@ -238,7 +240,7 @@ impl<T: Encap> Ops<T> {
                 })
                 .transpose()?;
             let state = T::build(dev.as_deref(), payload, for_deletion, &extack)?;
-            // SAFETY: Allocates; the length is that of the data.
+            // SAFETY: Any length may be asked for; this is that of the data.
             let lwtstate = unsafe { bindings::lwtunnel_state_alloc(size_of::<Data<T>>() as c_int) };
             if lwtstate.is_null() {
                 return Err(ENOMEM);
@@ -309,11 +311,13 @@ impl<T: Encap> Ops<T> {
         c_int::from(!same)
     }
 
+    /// Return the content of a state.
+    ///
     /// # Safety
     ///
     /// `lwtstate` is null or valid for `'a`.
     unsafe fn state<'a>(lwtstate: *const bindings::lwtunnel_state) -> Option<&'a T::State> {
-        // SAFETY: The caller promises it.
+        // SAFETY: The caller promises that the state is null or valid for `'a`.
         unsafe { EncapRef::from_raw(lwtstate) }?.state::<T>()
     }
 }
@@ -431,7 +435,8 @@ mod tests {
             Ok(Self(state))
         }
 
-        /// Return what the data says. The type is not registered, so [`EncapRef::state`] finds nothing.
+        /// Return what the data says. The type is not registered, so [`EncapRef::state`] finds
+        /// nothing.
         fn get(&self) -> Option<u8> {
             // SAFETY: It is valid.
             let encap = unsafe { EncapRef::from_raw(self.0) };

@@ -29,6 +29,8 @@ use kernel::{
 pub(crate) struct Net<'a>(NonNull<bindings::net>, PhantomData<&'a ()>);
 
 impl<'a> Net<'a> {
+    /// Borrow a namespace.
+    ///
     /// # Safety
     ///
     /// `ptr` is valid for the lifetime `'a`.
@@ -88,8 +90,8 @@ impl<'a> Net<'a> {
     }
 }
 
-/// An identity that tells devices apart while they live. A device that is gone has its place in memory given to
-/// another: who keeps one forgets it at `NETDEV_UNREGISTER`.
+/// An identity that tells devices apart while they live. A device that is gone has its place in
+/// memory given to another: who keeps one forgets it at `NETDEV_UNREGISTER`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NetDeviceId(usize);
 
@@ -100,17 +102,19 @@ pub(crate) struct NetDeviceId(usize);
 /// A reference to it is a reference to a valid `struct net_device`, with what its driver keeps of
 /// it: that is freed (`priv_destructor`) when the device is no longer registered and all who hold
 /// counted references have put them. Of a device that another notifier refused, WireGuard frees its
-/// table of peers sooner: whoever has a counted reference without RTNL looks there under a lock that
-/// is taken, too, when our own notifier hears of the end.
+/// table of peers sooner: whoever has a counted reference without RTNL looks there under a lock
+/// that is taken, too, when our own notifier hears of the end.
 #[repr(transparent)]
 pub(crate) struct NetDevice(Opaque<bindings::net_device>);
 
 impl NetDevice {
+    /// Borrow a device.
+    ///
     /// # Safety
     ///
     /// `ptr` is valid for the lifetime `'a`, with what its driver keeps of it.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::net_device) -> &'a Self {
-        // SAFETY: The caller promises it, and the layout is the same.
+        // SAFETY: The caller promises that the device is valid, and the layout is the same.
         unsafe { &*ptr.cast() }
     }
 
@@ -132,8 +136,8 @@ impl NetDevice {
 
     /// Return the network namespace that it is in now.
     pub(crate) fn net_now<'p>(&self, _: &'p PacketPath) -> Net<'p> {
-        // SAFETY: Valid by the type invariants. A namespace is freed after a grace period that starts
-        // when no device is in it, and the packet path is under RCU.
+        // SAFETY: Valid by the type invariants. A namespace is freed after a grace period that
+        // starts when no device is in it, and the packet path is under RCU.
         unsafe { Net::from_raw(bindings::dev_net_rcu(self.as_raw())) }
     }
 
@@ -149,10 +153,11 @@ impl NetDevice {
         unsafe { core::ptr::read_volatile(&raw const (*self.as_raw()).group) }
     }
 
-    /// Set `IFF_MULTICAST`, unless it is set. User space is told, of a new device with all the rest.
+    /// Set `IFF_MULTICAST`, unless it is set. User space is told, of a new device with all the
+    /// rest.
     pub(crate) fn set_multicast(&self, _: &Rtnl) {
-        // SAFETY: Valid by the type invariants, and RTNL is held. This flag alone makes nothing that
-        // could fail.
+        // SAFETY: Valid by the type invariants, and RTNL is held. This flag alone makes nothing
+        // that could fail.
         unsafe { bindings::wgvia_netdev_set_multicast(self.as_raw()) };
     }
 
@@ -168,7 +173,7 @@ impl NetDevice {
         unsafe { CStr::from_char_ptr((&raw const (*self.as_raw()).name).cast()) }
     }
 
-    /// Is it neither before its registration nor on its way out?
+    /// Tell whether it is registered: neither before that nor on its way out.
     pub(crate) fn is_registered(&self) -> bool {
         // SAFETY: Valid by the type invariants.
         unsafe { bindings::wgvia_netdev_is_registered(self.as_raw()) }

@@ -171,7 +171,7 @@ mod tests {
 
     impl Skb {
         fn new() -> Result<Self> {
-            // SAFETY: Allocates.
+            // SAFETY: Tests run in process context, in which it may wait for memory.
             let skb = unsafe { bindings::wgvia_genlmsg_new() };
             (!skb.is_null()).then_some(Self(skb)).ok_or(ENOMEM)
         }
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Is `bytes` an attribute with this payload, padded?
+    /// Tell whether `bytes` is an attribute with this payload, padded.
     fn is_attr(bytes: &[u8], attr: u16, payload: &[u8]) -> bool {
         let (len, kind) = (4 + payload.len(), &bytes[2..4]);
         bytes[..2] == (len as u16).to_ne_bytes()

@@ -2,10 +2,10 @@
 
 //! A nexthop: what of a route leads to a peer.
 //!
-//! Peers can write to the FIB and to dsts: the kernel makes IPv6 routes of router advertisements, and
-//! ICMP redirects change where a dst leads. Neither may choose the peer of a packet, or every peer
-//! could turn to itself what goes to another. The gateway of an advertised route counts for nothing,
-//! which leaves it to AllowedIPs, and what a redirect has changed is looked up anew.
+//! Peers can write to the FIB and to dsts: the kernel makes IPv6 routes of router advertisements,
+//! and ICMP redirects change where a dst leads. Neither may choose the peer of a packet, or every
+//! peer could turn to itself what goes to another. The gateway of an advertised route counts for
+//! nothing, which leaves it to AllowedIPs, and what a redirect has changed is looked up anew.
 //!
 //! A dst or a nexthop of the FIB has members that others write while it is read here (reference
 //! counts, flags, caches), so none of the functions below makes a Rust reference to one.
@@ -19,15 +19,15 @@ use super::{
 };
 use core::net::IpAddr;
 
-/// Do these flags of an IPv6 route say that a router advertisement made it?
+/// Tell whether these flags of an IPv6 route say that a router advertisement made it.
 pub(super) fn is_advertised(flags: u32) -> bool {
     flags & bindings::RTF_ADDRCONF != 0
 }
 
-/// The gateway of a dst without one. Who routes a packet may have named another next hop on the link
-/// than its destination (`FLOWI_FLAG_KNOWN_NH`: raw sockets, `dup to` of nftables, IPVS): the dst is
-/// made for `address` then, as `rt_nexthop()` and `rt6_nexthop()` say. It mostly is the destination
-/// itself.
+/// The gateway of a dst without one. Who routes a packet may have named another next hop on the
+/// link than its destination (`FLOWI_FLAG_KNOWN_NH`: raw sockets, `dup to` of nftables, IPVS): the
+/// dst is made for `address` then, as `rt_nexthop()` and `rt6_nexthop()` say. It mostly is the
+/// destination itself.
 fn named_by_sender(
     address: Option<IpAddr>,
     destination: impl FnOnce() -> IpAddr,
@@ -40,7 +40,7 @@ fn named_by_sender(
 pub(crate) struct Nexthop<'p> {
     encap: Option<EncapRef<'p>>,
     gateway: Option<IpAddr>,
-    /// Has the sender named what is in `gateway`, and not the route?
+    /// Whether the sender has named what is in `gateway`, and not the route.
     named: bool,
 }
 

@@ -54,8 +54,8 @@ pub(crate) enum Group {
 pub(crate) struct Notifications<F: Family>(PhantomData<F>);
 
 impl<F: Family> Notifications<F> {
-    /// Let notifications be sent. The family is registered and outlives the result. Process context.
-    /// Fails with `ENOMEM`.
+    /// Let notifications be sent. The family is registered and outlives the result. Process
+    /// context. Fails with `ENOMEM`.
     pub(crate) fn new(_: &super::genetlink::Registration<F>) -> Result<Self> {
         // SAFETY: Process context; unregistered in `drop`.
         to_result(unsafe { bindings::wgvia_notifications_register() })?;
@@ -76,8 +76,9 @@ impl<F: Family> Drop for Notifications<F> {
 
 /// Send a notification to those in `net` who listen to a group, if there are any.
 ///
-/// `fill` gets its number among those of the group and writes it. What it reads of the state is what the
-/// last notification of this state says: nobody else sends meanwhile. It must not send one itself.
+/// `fill` gets its number among those of the group and writes it. What it reads of the state is
+/// what the last notification of this state says: nobody else sends meanwhile. It must not send one
+/// itself.
 pub(crate) fn notify(
     net: Net<'_>,
     group: Group,
@@ -90,15 +91,15 @@ pub(crate) fn notify(
         return;
     }
     let group = group as u32;
-    // SAFETY: The family is registered, and the namespace valid, for as long as the packet path goes
-    // on.
+    // SAFETY: The family is registered, and the namespace valid, for as long as the packet path
+    // goes on.
     if !unsafe { bindings::wgvia_notification_wanted(family, net.as_raw(), group) } {
         return;
     }
-    // SAFETY: The namespace has what this needs, by the type invariants of `Notifications`, which goes
-    // after the packet path. Ended below; nothing in between can return past that or unwind.
+    // SAFETY: The namespace has what this needs, by the type invariants of `Notifications`, which
+    // goes after the packet path. Ended below; nothing in between can return past that or unwind.
     let seq = unsafe { bindings::wgvia_notification_begin(net.as_raw(), group) };
-    // SAFETY: Allocates.
+    // SAFETY: Does not wait for memory, so that it may be called with BH disabled.
     let skb = unsafe { bindings::wgvia_notification_new() };
     let written = if skb.is_null() {
         Err(ENOMEM)
@@ -114,7 +115,8 @@ pub(crate) fn notify(
         // SAFETY: `header` is in the message unless there is an error.
         result.map(|()| unsafe { bindings::genlmsg_end(skb, header) })
     };
-    // SAFETY: The message is given away either way; the family is registered and the namespace valid.
+    // SAFETY: The message is given away either way; the family is registered and the namespace
+    // valid.
     unsafe {
         match written {
             Ok(()) => bindings::wgvia_notification_send(family, net.as_raw(), skb, group),

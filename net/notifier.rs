@@ -23,8 +23,9 @@ pub(crate) trait DeviceEvents {
     /// of the device, or of the notifier, fail with it.
     fn registered(dev: &NetDevice, rtnl: &Rtnl) -> Result;
 
-    /// Take note that `dev`, of any network namespace, is being unregistered: its last packet is yet
-    /// to come, its memory stays until this returns. Not called when it moves to another namespace.
+    /// Take note that `dev`, of any network namespace, is being unregistered: its last packet is
+    /// yet to come, its memory stays until this returns. Not called when it moves to another
+    /// namespace.
     fn unregistered(dev: &NetDevice, rtnl: &Rtnl);
 
     /// Take note that `dev` leaves its network namespace for another; that it is registered there

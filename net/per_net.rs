@@ -23,7 +23,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// The number by which the kernel knows the words; 0 unless there are words. Changes to 0 under RTNL.
+/// The number by which the kernel knows the words; 0 unless there are words. Changes to 0 under
+/// RTNL.
 static ID: Atomic<u32> = Atomic::new(0);
 
 /// Return the word of a network namespace; 0 unless there are words.
@@ -43,9 +44,9 @@ pub(crate) fn set(net: Net<'_>, value: u32, rtnl: &Rtnl) -> Result {
 /// The word of a network namespace, valid while RTNL is held.
 fn word(net: Net<'_>, _: &Rtnl) -> Option<*mut u32> {
     let id = ID.load(Relaxed);
-    // SAFETY: Each namespace has a word of this number, since it stays registered while RTNL is held.
-    // Those of the module begin before the first device of a namespace, and end after the last, and
-    // after the last socket.
+    // SAFETY: Each namespace has a word of this number, since it stays registered while RTNL is
+    // held. Those of the module begin before the first device of a namespace, and end after the
+    // last, and after the last socket.
     (id != 0).then(|| unsafe { bindings::wgvia_net_word(net.as_raw(), id) })
 }
 
@@ -82,8 +83,8 @@ impl PerNet {
                     size: size_of::<u32>(),
                     ..Default::default()
                 };
-                // SAFETY: `slot` is valid for writes. It and `id` are pinned until `drop` unregisters
-                // the operations.
+                // SAFETY: `slot` is valid for writes. It and `id` are pinned until `drop`
+                // unregisters the operations.
                 to_result(unsafe {
                     slot.write(ops);
                     bindings::register_pernet_subsys(slot)
@@ -106,8 +107,8 @@ impl PinnedDrop for PerNet {
         let rtnl = RtnlGuard::lock();
         ID.store(0, Relaxed);
         drop(rtnl);
-        // SAFETY: Registered by the type invariants. Nobody finds a word any more, and all who found
-        // one held RTNL.
+        // SAFETY: Registered by the type invariants. Nobody finds a word any more, and all who
+        // found one held RTNL.
         unsafe { bindings::unregister_pernet_subsys(self.ops.get()) };
     }
 }

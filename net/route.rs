@@ -19,8 +19,8 @@ use core::{
     ptr, //
 };
 
-/// How many members of a multipath route or nexthop group are looked at, of the thousands that there
-/// may be.
+/// How many members of a multipath route or nexthop group are looked at, of the thousands that
+/// there may be.
 pub(crate) const MAX_MEMBERS: u32 = 64;
 
 /// The place of a route in the FIB.
@@ -75,7 +75,7 @@ impl<'p> Route<'p> {
     ///
     /// `f6i` was found in the FIB in an RCU read-side critical section that lasts for `'p`.
     pub(super) unsafe fn from_fib6_info(f6i: *mut bindings::fib6_info) -> Self {
-        // SAFETY: The caller promises it.
+        // SAFETY: The caller promises that the route was found under RCU, which goes on.
         let (nh, flags) = unsafe { ((*f6i).nh, (&raw const (*f6i).fib6_flags).read_volatile()) };
         // INVARIANT: The caller promises it, and a route keeps its nexthop object.
         Self {
@@ -95,7 +95,7 @@ impl<'p> Route<'p> {
     ///
     /// `nhc` was found in the FIB in an RCU read-side critical section that lasts for `'p`.
     pub(super) unsafe fn nexthop(&self, nhc: *const bindings::fib_nh_common) -> Nexthop<'p> {
-        // SAFETY: The caller promises it.
+        // SAFETY: The caller promises that the nexthop was found under RCU, which goes on for `'p`.
         unsafe { Nexthop::from_fib(nhc, self.advertised) }
     }
 
@@ -103,7 +103,7 @@ impl<'p> Route<'p> {
     #[cfg(CONFIG_WGVIA_STOCK)]
     pub(super) fn first(&self) -> Option<Nexthop<'p>> {
         let mut cursor = self.cursor;
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the route was found under RCU, which goes on for `'p`.
         unsafe {
             let nhc = cursor.next();
             (!nhc.is_null()).then(|| Nexthop::from_fib(nhc, self.advertised))
@@ -113,8 +113,8 @@ impl<'p> Route<'p> {
     /// Return the group of the device of its first nexthop; -1 if there is none.
     pub(super) fn group(&self) -> i32 {
         let mut cursor = self.cursor;
-        // SAFETY: By the type invariants; a nexthop keeps its device, and a racy read of the group is
-        // one of the values that it has had.
+        // SAFETY: By the type invariants; a nexthop keeps its device, and a racy read of the group
+        // is one of the values that it has had.
         unsafe {
             let nhc = cursor.next();
             if nhc.is_null() || (*nhc).nhc_dev.is_null() {
@@ -159,11 +159,12 @@ impl Cursor {
     ///
     /// # Safety
     ///
-    /// The route that this was made of was found in the FIB in an RCU read-side critical section that goes
-    /// on.
+    /// The route that this was made of was found in the FIB in an RCU read-side critical section
+    /// that goes on.
     unsafe fn next(&mut self) -> *const bindings::fib_nh_common {
         match self {
-            // SAFETY: The caller promises it; an index too high gives null.
+            // SAFETY: The caller promises that RCU goes on, which keeps the route; the index is
+            // below the number of its nexthops.
             Self::FibInfo(fi, index) => unsafe {
                 if *index >= bindings::fib_info_num_path(*fi) {
                     return ptr::null();
@@ -171,7 +172,8 @@ impl Cursor {
                 *index += 1;
                 bindings::fib_info_nhc(*fi, (*index - 1) as i32)
             },
-            // SAFETY: The caller promises it; an index too high gives null.
+            // SAFETY: The caller promises that RCU goes on, which keeps the nexthop object; an
+            // index too high gives null, as after its group has lost a member.
             Self::Object(nh, index) => unsafe {
                 if *index >= bindings::nexthop_num_path(*nh) {
                     return ptr::null();
@@ -213,7 +215,7 @@ pub(crate) struct NexthopsOn<'p> {
 impl NexthopsOn<'_> {
     /// Tell whether there were more members than are looked at.
     pub(crate) fn is_cut_off(&mut self) -> bool {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the route was found under RCU, which goes on.
         self.left == 0 && !unsafe { self.cursor.next() }.is_null()
     }
 }
@@ -224,14 +226,14 @@ impl<'p> Iterator for NexthopsOn<'p> {
     fn next(&mut self) -> Option<Nexthop<'p>> {
         loop {
             self.left = self.left.checked_sub(1)?;
-            // SAFETY: By the type invariants.
+            // SAFETY: By the type invariants the route was found under RCU, which goes on.
             let nhc = unsafe { self.cursor.next() };
             if nhc.is_null() {
                 return None;
             }
             // SAFETY: By the type invariants, what `next` finds is valid for `'p`.
             if unsafe { (*nhc).nhc_dev } == self.dev {
-                // SAFETY: As above.
+                // SAFETY: It was found under RCU, which goes on for `'p`.
                 return Some(unsafe { Nexthop::from_fib(nhc, self.advertised) });
             }
         }

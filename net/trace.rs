@@ -33,8 +33,8 @@ pub(crate) fn tx_drop(
     }
 }
 
-/// Trace a packet that is not accepted, if somebody wants to know; `key` gives that of the peer that it
-/// came from.
+/// Trace a packet that is not accepted, if somebody wants to know; `key` gives that of the peer
+/// that it came from.
 pub(crate) fn rx_drop(
     dev: &NetDevice,
     packet: &Packet<'_>,

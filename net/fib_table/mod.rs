@@ -9,7 +9,8 @@ mod v4;
 mod v6;
 
 use super::{
-    addr, bindings,
+    addr,
+    bindings,
     fib_rules::{
         vrf_table,
         Family,
@@ -20,7 +21,7 @@ use super::{
     route::{
         Place,
         Route, //
-    },
+    }, //
 };
 use core::net::IpAddr;
 
@@ -67,20 +68,20 @@ pub(crate) struct Query<'a, 'p> {
 
 /// The outcome of [`Query::visit`].
 pub(crate) struct Visited {
-    /// Is the address one that is configured on a device in the VRF of the device (outside of all
-    /// VRFs if it is in none; if it is link-local, on the device), or a subnet broadcast address of
-    /// the device?
+    /// Whether the address is one that is configured on a device in the VRF of the device (outside
+    /// of all VRFs if it is in none; if it is link-local, on the device), or a subnet broadcast
+    /// address of the device.
     pub(crate) own: bool,
-    /// Do the rules name too many tables? Then none was looked up.
+    /// Whether the rules name too many tables: then none was looked up.
     pub(crate) overflow: bool,
-    /// Is [`TableCache::refresh`] due?
+    /// Whether [`TableCache::refresh`] is due.
     pub(crate) stale: bool,
 }
 
 impl<'p> Query<'_, 'p> {
     /// Call `visit` with the number of each table that rules name, and the longest prefix in it, as
-    /// far as they do not hide that. IPv4 routes with a `tos` do not count; a `throw` route makes the
-    /// table have none.
+    /// far as they do not hide that. IPv4 routes with a `tos` do not count; a `throw` route makes
+    /// the table have none.
     pub(crate) fn visit(
         &self,
         cache: &TableCache,
@@ -132,8 +133,8 @@ impl<'p> Query<'_, 'p> {
         }
     }
 
-    /// The table that has the addresses of the VRF. Without rules of its own a namespace has those of
-    /// local in the trie of main.
+    /// The table that has the addresses of the VRF. Without rules of its own a namespace has those
+    /// of local in the trie of main.
     fn local_table(&self) -> u32 {
         vrf_table(self.dev, self.path).unwrap_or_else(|| {
             // SAFETY: The device is valid, and the packet path is under RCU.
@@ -145,8 +146,8 @@ impl<'p> Query<'_, 'p> {
         })
     }
 
-    /// Tell whether the address is the host's own, see [`Visited::own`]. For IPv4 [`Self::visit`] comes
-    /// by the answer where a rule names the table that has it.
+    /// Tell whether the address is the host's own, see [`Visited::own`]. For IPv4 [`Self::visit`]
+    /// comes by the answer where a rule names the table that has it.
     pub(crate) fn is_own(&self) -> bool {
         match self.addr {
             IpAddr::V4(addr) => self.longest4(self.local_table(), addr).1,
@@ -166,8 +167,8 @@ impl<'p> Query<'_, 'p> {
         }
     }
 
-    /// The longest prefix in a table; and for IPv4 whether the table says that the address is one of
-    /// the host.
+    /// The longest prefix in a table; and for IPv4 whether the table says that the address is one
+    /// of the host.
     fn longest(&self, table: u32) -> (Option<Longest<'p>>, bool) {
         match (self.addr, self.from) {
             (IpAddr::V4(addr), _) => self.longest4(table, addr),

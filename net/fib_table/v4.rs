@@ -17,7 +17,8 @@ use crate::net::{
 use core::net::Ipv4Addr;
 
 impl<'p> Query<'_, 'p> {
-    /// The longest prefix in a table, and whether the table says that the address is one of the host.
+    /// The longest prefix in a table, and whether the table says that the address is one of the
+    /// host.
     pub(super) fn longest4(&self, table: u32, addr: Ipv4Addr) -> (Option<Longest<'p>>, bool) {
         // SAFETY: The device is valid, and the packet path is under RCU.
         let table = unsafe { bindings::wgvia_fib4_table(self.dev.as_raw(), table) };
@@ -31,10 +32,10 @@ impl<'p> Query<'_, 'p> {
             Ok(any) => any,
             Err(longest) => return (longest, false),
         };
-        // SAFETY: Found under RCU just above.
+        // SAFETY: `any` was found just above, under RCU, which keeps its nexthop and its route.
         let (on_dev, own) = unsafe { ((*any.nhc).nhc_dev == dev, self.is_own4(&any)) };
         if self.through == Through::Any || is_unicast4(&any) && on_dev {
-            // SAFETY: Found under RCU just above.
+            // SAFETY: `any` was found above, under RCU, which goes on for `'p`.
             return (Some(unsafe { longest_of4(&any) }), own);
         }
         // SAFETY: The table is valid under RCU; what it finds is found under RCU.
@@ -67,7 +68,8 @@ impl<'p> Query<'_, 'p> {
         let mut bit = 32_u8.saturating_sub(len);
         while bit < 32 {
             let other = Ipv4Addr::from_bits(addr.to_bits() ^ 1 << bit);
-            // SAFETY: The caller promises it; what it finds is found under RCU.
+            // SAFETY: The caller promises that the table is valid and that RCU goes on, which keeps
+            // what is found.
             let longest = unsafe {
                 match lookup4(table, other, self.dev.ifindex()) {
                     // AnyIP around AnyIP: what counts is behind that too.
@@ -94,7 +96,8 @@ impl<'p> Query<'_, 'p> {
     ///
     /// `result` was found under RCU, which goes on.
     unsafe fn is_own4(&self, result: &bindings::fib_result) -> bool {
-        // SAFETY: The caller promises it.
+        // SAFETY: The caller promises that RCU goes on, which keeps the nexthop and the route of a
+        // result.
         let (on_dev, is_kernels) = unsafe {
             (
                 (*result.nhc).nhc_dev == self.dev.as_raw(),
@@ -129,7 +132,8 @@ unsafe fn lookup4<'p>(
         prefixlen: 32,
         ..Default::default()
     };
-    // SAFETY: The caller promises it.
+    // SAFETY: The caller promises that the table is valid, and that RCU goes on, by which no
+    // reference has to be taken.
     let err = unsafe {
         bindings::fib_table_lookup(table, &flow, &mut result, bindings::FIB_LOOKUP_NOREF as i32)
     };
@@ -148,11 +152,13 @@ fn is_unicast4(result: &bindings::fib_result) -> bool {
     u32::from(result.type_) == bindings::RTN_UNICAST
 }
 
+/// Take what a lookup found.
+///
 /// # Safety
 ///
 /// `result` was found under RCU, which goes on for `'p`.
 unsafe fn longest_of4<'p>(result: &bindings::fib_result) -> Longest<'p> {
-    // SAFETY: The caller promises it.
+    // SAFETY: The caller promises that the route was found under RCU, which goes on for `'p`.
     let route = unsafe { Route::from_fib_info(result.fi) };
     Longest {
         len: result.prefixlen,

@@ -10,12 +10,13 @@ use super::{
     Through, //
 };
 use crate::net::{
-    addr, bindings,
+    addr,
+    bindings,
     nexthop::is_advertised,
     route::{
-        Route, //
-        MAX_MEMBERS,
-    },
+        Route,
+        MAX_MEMBERS, //
+    }, //
 };
 use core::{
     net::{
@@ -70,7 +71,8 @@ impl<'p> Query<'_, 'p> {
         node: *const bindings::fib6_node,
         nothing: *const bindings::fib6_info,
     ) -> Option<Option<Longest<'p>>> {
-        // SAFETY: The caller promises it, and the same holds for the routes of a node.
+        // SAFETY: The caller promises that RCU goes on, which keeps the node and the routes that it
+        // leads to.
         unsafe {
             let flags = (&raw const (*node).fn_flags).read_volatile();
             if u32::from(flags) & bindings::RTN_RTINFO == 0 {
@@ -108,8 +110,8 @@ impl<'p> Query<'_, 'p> {
         f6i: *mut bindings::fib6_info,
         nothing: *const bindings::fib6_info,
     ) -> Option<Option<Longest<'p>>> {
-        // SAFETY: The caller promises it; nothing that is read of a route changes, except for
-        // flags that do not matter here.
+        // SAFETY: The caller promises that RCU goes on, which keeps the route and its nexthops.
+        // Nothing that is read of a route changes, except for flags that do not matter here.
         unsafe {
             if f6i.cast_const() == nothing || bindings::fib6_check_expired(f6i) {
                 return None;
@@ -158,12 +160,13 @@ enum Key6 {
     Source,
 }
 
-/// Walk the nodes of a tree that may have a prefix of `addr`, from the longest to the shortest, until
-/// `visit` returns something: as fib6_node_lookup() and fib6_backtrack() do.
+/// Walk the nodes of a tree that may have a prefix of `addr`, from the longest to the shortest,
+/// until `visit` returns something: as fib6_node_lookup() and fib6_backtrack() do.
 ///
 /// # Safety
 ///
-/// `root` is the root of a tree or subtree of a table, and an RCU read-side critical section goes on.
+/// `root` is the root of a tree or subtree of a table, and an RCU read-side critical section goes
+/// on.
 unsafe fn walk6<R>(
     root: *const bindings::fib6_node,
     key: Key6,
@@ -171,9 +174,9 @@ unsafe fn walk6<R>(
     mut visit: impl FnMut(*const bindings::fib6_node) -> Option<R>,
 ) -> Option<R> {
     let bits = u128::from(addr);
-    // SAFETY: The caller promises it, and the pointers of a node lead to others that are valid as
-    // long as RCU goes on, or are null. What is read beside them changes only where a stale answer
-    // is the one of a moment before.
+    // SAFETY: The caller promises that the root is valid, and the pointers of a node lead to others
+    // that are valid as long as RCU goes on, or are null. What is read beside them changes only
+    // where a stale answer is the one of a moment before.
     unsafe {
         let mut node = root;
         loop {

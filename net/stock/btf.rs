@@ -52,7 +52,7 @@ struct Types<'a>(&'a [u8]);
 struct Type<'a> {
     name: u32,
     kind: u32,
-    /// Does the offset of a member have the size of a bit-field in it?
+    /// Whether the offset of a member has the size of a bit-field in it.
     has_bits: bool,
     size: u32,
     /// The array of `struct btf_member`, of a struct or union.
@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn layouts() -> Result {
         let vmlinux = image(&INT, VMLINUX)?;
-        // int is 1, so the module's first type is 2; its strings begin behind those of vmlinux, whose
-        // "list" it uses too.
+        // int is 1, so the module's first type is 2; its strings begin behind those of vmlinux,
+        // whose "list" it uses too.
         let at = VMLINUX.len() as u32;
         let (peer, refs, addr) = (at, at + 5, at + 10);
         #[rustfmt::skip]

@@ -134,16 +134,16 @@ impl Drop for Pin {
     }
 }
 
-/// The functions of wireguard.ko are replaced for as long as this exists. There is one at a time, and
-/// no device has a hook before or after it.
+/// The functions of wireguard.ko are replaced for as long as this exists. There is one at a time,
+/// and no device has a hook before or after it.
 pub(crate) struct WayIn(Pin);
 
 impl WayIn {
     /// Have them replaced.
     ///
-    /// Fails, with nothing replaced and a line in the log, if there is no module wireguard (`ENODEV`), if
-    /// it is another than this module was built for (`ENOEXEC`, `ENOENT`, `EOPNOTSUPP`), and if something
-    /// else has replaced one of them (`EBUSY`).
+    /// Fails, with nothing replaced and a line in the log, if there is no module wireguard
+    /// (`ENODEV`), if it is another than this module was built for (`ENOEXEC`, `ENOENT`,
+    /// `EOPNOTSUPP`), and if something else has replaced one of them (`EBUSY`).
     pub(crate) fn open() -> Result<Self> {
         let pin = Pin::new()?;
         check_layout()?;

@@ -68,7 +68,8 @@ pub(crate) enum SourceCheck {
 ///
 /// Nothing that WireGuard frees with a device is reached after that:
 ///
-/// - The object keeps no [`Peer`] of a key when [`Self::peer_removed`] of this key has returned, and
+/// - The object keeps no [`Peer`] of a key when [`Self::peer_removed`] of this key has returned,
+///   and
 ///   none at all when whoever has called [`Attachment::detach`] lets go of RTNL.
 /// - [`Self::device_slot`] always returns the same slot.
 pub(crate) unsafe trait PeerHook: Send + Sync + 'static {
@@ -87,8 +88,8 @@ pub(crate) unsafe trait PeerHook: Send + Sync + 'static {
     /// context, under WireGuard's update lock of the device.
     fn peer_added(&self, peer: Peer, key: &PublicKey);
 
-    /// Give the references to a peer back: it is going, and [`Device::peer_by_key`] does not find it
-    /// any more. Process context, under WireGuard's update lock of the device.
+    /// Give the references to a peer back: it is going, and [`Device::peer_by_key`] does not find
+    /// it any more. Process context, under WireGuard's update lock of the device.
     fn peer_removed(&self, key: &PublicKey);
 
     /// Return the place where the device is while the hook is attached.
@@ -99,8 +100,8 @@ pub(crate) unsafe trait PeerHook: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// The pointer is null or that of a WireGuard device, to which an [`Attachment`] has a reference until
-/// a grace period has passed that begins when the pointer is null again.
+/// The pointer is null or that of a WireGuard device, to which an [`Attachment`] has a reference
+/// until a grace period has passed that begins when the pointer is null again.
 pub(crate) struct DeviceSlot(Atomic<*mut bindings::net_device>);
 
 impl DeviceSlot {
@@ -137,8 +138,8 @@ struct Hook<T: PeerHook> {
 }
 
 impl<T: PeerHook> Hook<T> {
-    // The operations that packets meet return a verdict as a plain number: with CONFIG_CFI, bindgen's name for a
-    // C enum is another type than the enum.
+    // The operations that packets meet return a verdict as a plain number: with CONFIG_CFI,
+    // bindgen's name for a C enum is another type than the enum.
     const OPS: bindings::wg_hook_ops = bindings::wg_hook_ops {
         select_peer: Some(Self::select_peer),
         check_source: Some(Self::check_source),
@@ -146,11 +147,14 @@ impl<T: PeerHook> Hook<T> {
         peer_removed: Some(Self::peer_removed),
     };
 
+    /// Return the object that decides.
+    ///
     /// # Safety
     ///
     /// `hook` is the `raw` of an attached [`Hook<T>`], which stays attached for `'a`.
     unsafe fn target<'a>(hook: *mut bindings::wg_hook) -> ArcBorrow<'a, T> {
-        // SAFETY: The caller promises it, and `raw` is the first member.
+        // SAFETY: The caller promises that the hook stays attached, so that it is valid; `raw` is
+        // its first member.
         unsafe { &*hook.cast::<Self>() }.target.as_arc_borrow()
     }
 
@@ -165,8 +169,8 @@ impl<T: PeerHook> Hook<T> {
         skb: *mut bindings::sk_buff,
         peer: *mut *mut bindings::wg_peer,
     ) -> c_int {
-        // SAFETY: `wg_xmit()` is called with BH disabled and calls this under RCU, keeps the device
-        // and the hook alive, and has checked that the packet has the header that its protocol says.
+        // SAFETY: `wg_xmit()` is called with BH disabled, and calls this under RCU, which keeps the
+        // hook; the device stays while it sends.
         let (path, target, dev) = unsafe {
             (
                 PacketPath::assume(),
@@ -185,7 +189,8 @@ impl<T: PeerHook> Hook<T> {
                 None => verdict::DROP,
             };
         }
-        // SAFETY: As above.
+        // SAFETY: `wg_xmit()` keeps the packet until this returns, and has checked that it has the
+        // header that its protocol says.
         let Some(packet) = (unsafe { Packet::from_raw(skb, &path) }) else {
             return verdict::PASS;
         };
@@ -212,8 +217,8 @@ impl<T: PeerHook> Hook<T> {
         skb: *mut bindings::sk_buff,
         peer: *mut bindings::wg_peer,
     ) -> c_int {
-        // SAFETY: NAPI polls with BH disabled; `wg_packet_consume_data_done()` calls this under RCU,
-        // keeps the device and the hook alive, and has checked the packet's header.
+        // SAFETY: NAPI polls with BH disabled; `wg_packet_consume_data_done()` calls this under
+        // RCU, which keeps the hook, and the peer that it polls for keeps the device.
         let (path, target, dev) = unsafe {
             (
                 PacketPath::assume(),
@@ -221,7 +226,8 @@ impl<T: PeerHook> Hook<T> {
                 NetDevice::from_raw(dev),
             )
         };
-        // SAFETY: As above, and the caller has a reference to the peer.
+        // SAFETY: `wg_packet_consume_data_done()` has the packet alone, has checked that it has the
+        // header that its protocol says, and has a reference to the peer.
         let (packet, from) = unsafe { (Packet::from_raw(skb, &path), PeerRef::from_raw(peer)) };
         let (Some(packet), Some(from)) = (packet, from) else {
             return verdict::PASS;

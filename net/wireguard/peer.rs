@@ -24,8 +24,8 @@ use kernel::sync::atomic::{
 /// A counted reference to a peer.
 ///
 /// It has to be given back before the peer's device is destroyed: only packets, RTNL and what
-/// [`super::PeerHook`] makes safe keep one. The last one may take locks for which interrupts have to
-/// be on where it is put.
+/// [`super::PeerHook`] makes safe keep one. The last one may take locks for which interrupts have
+/// to be on where it is put.
 ///
 /// # Invariants
 ///
