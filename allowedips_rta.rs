@@ -2,18 +2,18 @@
 
 //! The rule: peer selection and source filter.
 //!
-//! An address belongs to the peer that has exactly this address as a host entry in its AllowedIPs: it
-//! is that peer's neighbour address. A nexthop leads to the peer that it names; one with a gateway to
-//! the peer whose neighbour address that is; and one with neither to the peer that AllowedIPs give for
-//! the address itself. In mode auto wgvia says something only where a nexthop names a peer, and else
-//! AllowedIPs decide.
+//! An address belongs to the peer that has exactly this address as a host entry in its AllowedIPs:
+//! it is that peer's neighbour address. A nexthop leads to the peer that it names; one with a
+//! gateway to the peer whose neighbour address that is; and one with neither to the peer that
+//! AllowedIPs give for the address itself. In mode auto wgvia says something only where a nexthop
+//! names a peer, and else AllowedIPs decide.
 //!
-//! The filter is the rule read backwards, as reverse-path forwarding is ([RFC 3704]): a source is one
-//! that routing would send a reply for to the peer that sent the packet.
+//! The filter is the rule read backwards, as reverse-path forwarding is ([RFC 3704]): a source is
+//! one that routing would send a reply for to the peer that sent the packet.
 //!
-//! All this runs on the packet path: under RCU, with BH disabled, without a lock or an allocation. A
-//! packet from a peer makes at most [`Tables::MAX`] lookups in tables for each way to ask, and compares
-//! at most [`MAX_MEMBERS`] nexthops of a route.
+//! All this runs on the packet path: under RCU, with BH disabled, without a lock or an allocation.
+//! A packet from a peer makes at most [`Tables::MAX`] lookups in tables for each way to ask, and
+//! compares at most [`MAX_MEMBERS`] nexthops of a route.
 //!
 //! [RFC 3704]: https://www.rfc-editor.org/rfc/rfc3704
 //! [`Tables::MAX`]: crate::net::fib_rules::Tables::MAX
@@ -61,8 +61,8 @@ use crate::{
         encap,
         resolve::{
             Answer,
-            Question,
-            Trace, //
+            DecidingRoute,
+            Question, //
         },
         routed::{
             Members,
@@ -91,8 +91,8 @@ use kernel::{
 };
 
 #[allow(unsafe_code)]
-// SAFETY: Peers are kept in the slots of bindings and of `peers` alone. `remove_peer` empties both slots
-// of a key, and `Via::detach` all of them, under RTNL. The slot of the device is a member.
+// SAFETY: Peers are kept in the slots of bindings and of `peers` alone. `remove_peer` empties both
+// slots of a key, and `Via::detach` all of them, under RTNL. The slot of the device is a member.
 unsafe impl PeerHook for Via {
     fn select_peer(self: ArcBorrow<'_, Self>, wg: Device<'_>, packet: &Packet<'_>) -> Selection {
         let mut verdict = select(&self, wg, packet, &mut ());
@@ -109,7 +109,7 @@ unsafe impl PeerHook for Via {
             Verdict::Drop(counter) => {
                 // The rule once more, for the key that the nexthop names.
                 trace::tx_drop(wg.netdev(), packet, counter.name(), || {
-                    Trace::of(|trace| select(&self, wg, packet, trace)).key
+                    DecidingRoute::of(|route| select(&self, wg, packet, route)).key
                 });
                 Selection::Drop
             }
@@ -162,8 +162,8 @@ pub(crate) fn resolve(
     question.answer(
         &via,
         wg,
-        |packet, trace| select(&via, wg, packet, trace),
-        |packet, from, trace| check(via, wg, packet, from, trace),
+        |packet, route| select(&via, wg, packet, route),
+        |packet, from, route| check(via, wg, packet, from, route),
         rtnl,
     )
 }
@@ -320,14 +320,13 @@ fn check(
     if own {
         return Verdict::Drop(Counter::RxDropOwn);
     }
-    match source.accepted(filter, &routed, witness) {
-        Ok(counter) => Verdict::Accept((), counter),
+    match source.filter(filter, &routed, witness) {
         // A neighbour can always speak from its own address, whatever routes say.
-        Err(_) if source.is_neighbour() => Verdict::Accept((), Counter::RxNeighbour),
-        Err(_) if filter == Filter::Loose && source.is_routed_here(witness) => {
+        Verdict::Drop(_) if source.is_neighbour() => Verdict::Accept((), Counter::RxNeighbour),
+        Verdict::Drop(_) if filter == Filter::Loose && source.is_routed_here(witness) => {
             Verdict::Accept((), Counter::RxLoose)
         }
-        Err(counter) => Verdict::Drop(counter),
+        verdict => verdict,
     }
 }
 
@@ -364,12 +363,12 @@ impl<'p> Source<'_, 'p> {
             .as_ref()
     }
 
-    /// Do AllowedIPs give the source to the peer?
+    /// Tell whether AllowedIPs give the source to the peer.
     fn is_allowed(&self) -> bool {
         self.allowed().is_some_and(|entry| entry.peer == self.from)
     }
 
-    /// Is it the peer's own neighbour address?
+    /// Tell whether it is the peer's own neighbour address.
     fn is_neighbour(&self) -> bool {
         self.is_allowed() && self.allowed().is_some_and(|entry| entry.is_host)
     }
@@ -417,60 +416,59 @@ impl<'p> Source<'_, 'p> {
         members
     }
 
-    /// Apply the filter: [`Ok`] with the counter of the way in which the source is accepted, or
-    /// [`Err`] with that of the cause for which it is not.
-    fn accepted(
-        &self,
-        filter: Filter,
-        routed: &Routed,
-        witness: &mut impl Witness,
-    ) -> Result<Counter, Counter> {
+    /// Apply the filter.
+    fn filter(&self, filter: Filter, routed: &Routed, witness: &mut impl Witness) -> Verdict<()> {
         if is_link_local(self.addr) {
-            return self.accepted_link_local(routed);
+            return self.filter_link_local(routed);
         }
         match filter {
-            Filter::None => Ok(Counter::RxUnfiltered),
+            Filter::None => Verdict::Accept((), Counter::RxUnfiltered),
             Filter::Device | Filter::Loose => match routed {
-                Routed { len: None, .. } if self.is_allowed() => Ok(Counter::RxAllowedIps),
+                Routed { len: None, .. } if self.is_allowed() => {
+                    Verdict::Accept((), Counter::RxAllowedIps)
+                }
                 Routed {
                     leads: Some(way), ..
-                } => Ok(*way),
+                } => Verdict::Accept((), *way),
                 Routed { len: None, .. } | Routed { is_route: true, .. } => {
-                    Err(Counter::RxDropPeer)
+                    Verdict::Drop(Counter::RxDropPeer)
                 }
-                _ => Err(Counter::RxDropNoRoute),
+                _ => Verdict::Drop(Counter::RxDropNoRoute),
             },
             Filter::Strict => {
-                let found =
-                    fib::route_back(self.packet, self.wg.netdev()).ok_or(Counter::RxDropNoRoute)?;
+                let Some(found) = fib::route_back(self.packet, self.wg.netdev()) else {
+                    return Verdict::Drop(Counter::RxDropNoRoute);
+                };
                 let place = Some(found.place());
                 witness.restart();
                 witness.look(place, None, false);
-                let members = self.members(&found.route(), place, witness);
-                members.leads.ok_or(if members.is_any {
-                    Counter::RxDropPeer
-                } else {
-                    Counter::RxDropDevice
-                })
+                match self.members(&found.route(), place, witness) {
+                    Members {
+                        leads: Some(way), ..
+                    } => Verdict::Accept((), way),
+                    Members { is_any: true, .. } => Verdict::Drop(Counter::RxDropPeer),
+                    _ => Verdict::Drop(Counter::RxDropDevice),
+                }
             }
         }
     }
 
     /// Apply any filter to a link-local source: a keyed /128 says whose it is, or AllowedIPs do.
     /// A shorter prefix means nothing, since each link has it.
-    fn accepted_link_local(&self, routed: &Routed) -> Result<Counter, Counter> {
+    fn filter_link_local(&self, routed: &Routed) -> Verdict<()> {
         let is_keyed = routed.len == Some(128) && routed.is_keyed;
         match routed.leads {
-            Some(way) if is_keyed => Ok(way),
+            Some(way) if is_keyed => Verdict::Accept((), way),
             _ if !is_keyed && self.is_allowed() && !self.is_neighbour() => {
-                Ok(Counter::RxAllowedIps)
+                Verdict::Accept((), Counter::RxAllowedIps)
             }
-            _ => Err(Counter::RxDropPeer),
+            _ => Verdict::Drop(Counter::RxDropPeer),
         }
     }
 
-    /// Is the source routed to the device, in preference to all others, and no other peer's neighbour
-    /// address? Then any peer of the device may send from it under the filter loose.
+    /// Tell whether the source is routed to the device, in preference to all others, and is no
+    /// other peer's neighbour address: then any peer of the device may send from it under the
+    /// filter loose.
     fn is_routed_here(&self, witness: &mut impl Witness) -> bool {
         if is_link_local(self.addr) || self.allowed().is_some_and(|entry| entry.is_host) {
             return false;

@@ -8,8 +8,8 @@ use crate::{
     net::{
         bindings,
         flow::{
-            Dst, //
-            Flow,
+            Dst,
+            Flow, //
         },
         nexthop::Nexthop,
         packet::{
@@ -60,15 +60,15 @@ pub(crate) enum Outcome {
 pub(crate) struct Question {
     /// The packet.
     pub(crate) flow: Flow,
-    /// Does it come to the device without a route?
+    /// Whether it comes to the device without a route.
     pub(crate) unrouted: bool,
     /// The peer that it comes from; [`None`] if it is to be sent.
     pub(crate) from: Option<Peer>,
 }
 
-/// A route, and a nexthop of it.
+/// The route that decides, and a nexthop of it.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Trace {
+pub(crate) struct DecidingRoute {
     /// The table, and the length of the prefix, of the packet's address.
     pub(crate) place: Option<Place>,
     /// The key that the nexthop names.
@@ -81,16 +81,16 @@ pub(crate) struct Trace {
     leads: bool,
 }
 
-impl Trace {
-    /// Return what `decide` looks at.
+impl DecidingRoute {
+    /// Return the route by which `decide` decides.
     pub(crate) fn of<T>(decide: impl FnOnce(&mut Self) -> T) -> Self {
-        let mut trace = Self::default();
-        decide(&mut trace);
-        trace
+        let mut deciding = Self::default();
+        decide(&mut deciding);
+        deciding
     }
 }
 
-impl Witness for Trace {
+impl Witness for DecidingRoute {
     /// Keep the one with the longest prefix, of these one that leads to the peer, else the first.
     fn look(&mut self, place: Option<Place>, nexthop: Option<&Nexthop<'_>>, leads: bool) {
         let len = |place: Option<Place>| place.map(|place| place.len);
@@ -120,13 +120,14 @@ impl Witness for Trace {
 pub(crate) struct Answer {
     /// Its fate.
     pub(crate) outcome: Outcome,
-    /// The clause that decides; [`None`] if AllowedIPs do, or the packet does not come to the device.
+    /// The clause that decides; [`None`] if AllowedIPs do, or the packet does not come to the
+    /// device.
     pub(crate) clause: Option<Counter>,
-    /// The peer that it is sent to. If AllowedIPs decide, the one that they give; in mode off, which
-    /// knows no peers, [`None`].
+    /// The peer that it is sent to. If AllowedIPs decide, the one that they give; in mode off,
+    /// which knows no peers, [`None`].
     pub(crate) peer: Option<PublicKey>,
     /// The route.
-    pub(crate) route: Option<Trace>,
+    pub(crate) route: Option<DecidingRoute>,
 }
 
 impl Question {
@@ -137,8 +138,8 @@ impl Question {
         &self,
         via: &Via,
         wg: Device<'_>,
-        select: impl FnOnce(&Packet<'_>, &mut Trace) -> Verdict<Receiver>,
-        check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut Trace) -> Verdict<()>,
+        select: impl FnOnce(&Packet<'_>, &mut DecidingRoute) -> Verdict<Receiver>,
+        check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut DecidingRoute) -> Verdict<()>,
         rtnl: &Rtnl,
     ) -> Result<Answer> {
         match &self.from {
@@ -151,10 +152,10 @@ impl Question {
         &self,
         via: &Via,
         wg: Device<'_>,
-        select: impl FnOnce(&Packet<'_>, &mut Trace) -> Verdict<Receiver>,
+        select: impl FnOnce(&Packet<'_>, &mut DecidingRoute) -> Verdict<Receiver>,
         rtnl: &Rtnl,
     ) -> Result<Answer> {
-        let mut trace = Trace::default();
+        let mut deciding = DecidingRoute::default();
         let routed = if self.unrouted {
             None
         } else {
@@ -171,19 +172,19 @@ impl Question {
         let place = routed.as_ref().and_then(Dst::place);
         let oif = routed.as_ref().map(Dst::ifindex);
         if oif.is_some_and(|oif| oif != wg.netdev().ifindex()) {
-            trace.place = place;
-            trace.oif = oif;
+            deciding.place = place;
+            deciding.oif = oif;
             return Ok(Answer {
                 outcome: Outcome::Elsewhere,
                 clause: None,
                 peer: None,
-                route: Some(trace),
+                route: Some(deciding),
             });
         }
         let packet = self.flow.packet(wg.netdev(), routed)?;
         let (outcome, clause, peer) = with_packet_path(|path| {
             let verdict = match packet.packet(path) {
-                Some(packet) if via.settings().mode != Mode::Off => select(&packet, &mut trace),
+                Some(packet) if via.settings().mode != Mode::Off => select(&packet, &mut deciding),
                 _ => Verdict::Pass,
             };
             let clause = verdict.counter();
@@ -203,12 +204,12 @@ impl Question {
             }
         });
         packet.consume();
-        trace.place = trace.place.or(place);
+        deciding.place = deciding.place.or(place);
         Ok(Answer {
             outcome,
             clause,
             peer,
-            route: trace.place.is_some().then_some(trace),
+            route: deciding.place.is_some().then_some(deciding),
         })
     }
 
@@ -217,14 +218,14 @@ impl Question {
         via: &Via,
         wg: Device<'_>,
         from: &Peer,
-        check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut Trace) -> Verdict<()>,
+        check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut DecidingRoute) -> Verdict<()>,
     ) -> Result<Answer> {
-        let mut trace = Trace::default();
+        let mut deciding = DecidingRoute::default();
         let packet = self.flow.packet(wg.netdev(), None)?;
         let (outcome, clause, peer) = with_packet_path(|path| {
             let verdict = match packet.packet(path) {
                 Some(packet) if via.settings().mode != Mode::Off => {
-                    check(&packet, from.borrow(path), &mut trace)
+                    check(&packet, from.borrow(path), &mut deciding)
                 }
                 _ => Verdict::Pass,
             };
@@ -250,8 +251,8 @@ impl Question {
             peer,
             route: clause
                 .is_some_and(Counter::is_of_a_route)
-                .then_some(trace)
-                .filter(|trace| trace.place.is_some()),
+                .then_some(deciding)
+                .filter(|deciding| deciding.place.is_some()),
         })
     }
 }
