@@ -30,7 +30,13 @@ use crate::{
         },
     },
     policy::{
-        defaults, devices, events, messages,
+        defaults,
+        devices,
+        events,
+        messages::{
+            self,
+            put_address, //
+        },
         resolve::{
             Answer,
             Question, //
@@ -40,7 +46,7 @@ use crate::{
             Filter,
             Mode, //
         },
-        via::Via,
+        via::Via, //
     },
 };
 use core::net::IpAddr;
@@ -291,13 +297,6 @@ fn address(request: &Request<'_>, attr: u32) -> Result<Option<IpAddr>> {
         request.extack().set(c"an address has 4 or 16 bytes");
         EINVAL
     })
-}
-
-fn put_address(message: &mut Message<'_>, attr: u32, address: IpAddr) -> Result {
-    match address {
-        IpAddr::V4(address) => message.put_bytes(attr, &address.octets()),
-        IpAddr::V6(address) => message.put_bytes(attr, &address.octets()),
-    }
 }
 
 /// Read what a request asks about.

@@ -2,8 +2,8 @@
 
 //! A binding: one (device, key), shared by all keyed nexthops that name it.
 //!
-//! It exists while a lightweight-tunnel state leads to it. States are made with nexthops and live on
-//! in the dsts made from them.
+//! It exists while a lightweight-tunnel state leads to it. States are made with nexthops and live
+//! on in the dsts made from them.
 
 #![deny(unsafe_code)]
 
@@ -53,8 +53,8 @@ impl Binding {
         !self.peer.is_empty()
     }
 
-    /// Return the peer on the packet path of `via`; [`None`] while the device does not have it, or if
-    /// the binding is another device's.
+    /// Return the peer on the packet path of `via`; [`None`] while the device does not have it, or
+    /// if the binding is another device's.
     pub(crate) fn peer_on<'p>(&self, via: &Via, path: &'p PacketPath) -> Option<PeerRef<'p>> {
         if !ptr::eq(&*self.via, via) {
             return None;
@@ -63,8 +63,8 @@ impl Binding {
     }
 }
 
-/// A binding that counts the state which holds this. To be dropped with interrupts on, as what it may
-/// put is ([`crate::net::wireguard::Peer`]).
+/// A binding that counts the state which holds this. To be dropped with interrupts on, as what it
+/// may put is ([`crate::net::wireguard::Peer`]).
 ///
 /// # Invariants
 ///

@@ -69,7 +69,7 @@ impl Table {
     }
 }
 
-/// May bindings be added?
+/// Whether bindings may be added.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Gate {
     /// No: there is no hook that would obey them.
@@ -108,7 +108,8 @@ impl Via {
         *self.bindings.gate.lock() = Gate::Open;
     }
 
-    /// Let no binding be added any more. Fails with `EBUSY` if there is one; nothing has changed then.
+    /// Let no binding be added any more. Fails with `EBUSY` if there is one; nothing has changed
+    /// then.
     pub(super) fn shut_bindings(&self) -> Result {
         let mut gate = self.bindings.gate.lock();
         if self.states() > 0 {
@@ -118,8 +119,8 @@ impl Via {
         Ok(())
     }
 
-    /// Let no binding be added any more, and give all references to peers back, before the device is
-    /// destroyed.
+    /// Let no binding be added any more, and give all references to peers back, before the device
+    /// is destroyed.
     pub(super) fn give_up_bindings(&self, rtnl: &Rtnl) {
         let mut gate = self.bindings.gate.lock();
         *gate = Gate::Shut;
@@ -191,8 +192,8 @@ impl Via {
     /// Count one state less for a binding. Any context with interrupts on.
     pub(super) fn release(binding: Arc<Binding>) {
         let via = binding.via().clone();
-        // `give_up_bindings` waits for those that are between the table and the end of this. What it
-        // may put of a peer is put before that.
+        // `give_up_bindings` waits for those that are between the table and the end of this. What
+        // it may put of a peer is put before that.
         let rcu = rcu::read_lock();
         let mut table = via.bindings.table.lock();
         let mut gone = None;

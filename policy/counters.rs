@@ -13,7 +13,8 @@ use kernel::prelude::*;
 /// Define the counters, each with its attribute in the generic netlink family.
 macro_rules! counters {
     ($($counter:ident = $attr:ident,)*) => {
-        /// A counter, by its attribute in the generic netlink family, whose spec says what it counts.
+        /// A counter, by its attribute in the generic netlink family, whose spec says what it
+        /// counts.
         #[derive(Clone, Copy)]
         #[repr(u32)]
         pub(crate) enum Counter {
@@ -42,7 +43,8 @@ macro_rules! counters {
 /// The beginning of the names of the attributes.
 const PREFIX: &str = "WGVIA_A_COUNTERS_";
 
-/// Return the name in small letters, with a NUL, that the name of an attribute has behind [`PREFIX`].
+/// Return the name in small letters, with a NUL, that the name of an attribute has behind
+/// [`PREFIX`].
 const fn name_of<const N: usize>(attr: &str) -> [u8; N] {
     let attr = attr.as_bytes();
     let mut name = [0; N];

@@ -39,7 +39,8 @@ type Tree = RBTree<NetDeviceId, Arc<Via>>;
 
 static DEVICES: Global<Option<Tree>> = Global::new();
 
-/// Return the state of a device; [`None`] if it is not a registered WireGuard device. Process context.
+/// Return the state of a device; [`None`] if it is not a registered WireGuard device. Process
+/// context.
 pub(crate) fn find(dev: &NetDevice) -> Option<Arc<Via>> {
     DEVICES.lock()?.as_ref()?.get(&dev.id()).cloned()
 }

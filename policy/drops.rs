@@ -52,8 +52,8 @@ impl Drops {
         PublicKey::new(key)
     }
 
-    /// Count packets. A counter of no drop counts nothing. Packets of a peer are received by one CPU
-    /// at a time, so that no other writes to this.
+    /// Count packets. A counter of no drop counts nothing. Packets of a peer are received by one
+    /// CPU at a time, so that no other writes to this.
     pub(super) fn add(&self, counter: Counter, packets: u64) {
         let index = (counter as u32).wrapping_sub(FIRST) as usize;
         if let Some(counter) = self.counters.get(index) {

@@ -2,8 +2,8 @@
 
 //! Events that user space is told of: which notification of which group, and what is in it.
 //!
-//! A notification carries the whole new state of what has changed, as it is when the notification is
-//! sent: the last one is always right.
+//! A notification carries the whole new state of what has changed, as it is when the notification
+//! is sent: the last one is always right.
 
 #![deny(unsafe_code)]
 
@@ -36,13 +36,13 @@ use crate::{
     policy::{
         binding::Binding,
         messages::{
+            put_address,
             put_binding,
             put_device, //
         },
         via::Via, //
     },
 };
-use core::net::IpAddr;
 use kernel::prelude::*;
 
 /// The room that an entry of AllowedIPs needs, with what follows the last one, in bytes.
@@ -144,10 +144,7 @@ fn put_allowed_ips(message: &mut Message<'_>, allowed_ips: &AllowedIps<'_>) -> R
             return Err(EMSGSIZE);
         }
         message.nest(abi::WGVIA_A_PEER_ALLOWED_IPS, |nest| {
-            match ip {
-                IpAddr::V4(ip) => nest.put_bytes(abi::WGVIA_A_ALLOWED_IP_ADDRESS, &ip.octets()),
-                IpAddr::V6(ip) => nest.put_bytes(abi::WGVIA_A_ALLOWED_IP_ADDRESS, &ip.octets()),
-            }?;
+            put_address(nest, abi::WGVIA_A_ALLOWED_IP_ADDRESS, ip)?;
             nest.put_u8(abi::WGVIA_A_ALLOWED_IP_PREFIX_LEN, prefix_len)
         })
     });

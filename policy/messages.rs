@@ -17,7 +17,16 @@ use crate::{
         via::Via, //
     },
 };
+use core::net::IpAddr;
 use kernel::prelude::*;
+
+/// Write an address, of 4 or 16 bytes.
+pub(crate) fn put_address(message: &mut Message<'_>, attr: u32, address: IpAddr) -> Result {
+    match address {
+        IpAddr::V4(address) => message.put_bytes(attr, &address.octets()),
+        IpAddr::V6(address) => message.put_bytes(attr, &address.octets()),
+    }
+}
 
 /// Write settings.
 pub(crate) fn put_settings(message: &mut Message<'_>, settings: Settings) -> Result {

@@ -26,9 +26,9 @@ use crate::{
     policy::{
         counters::Counter,
         via::{
-            Via, //
-            COPIES,
-        },
+            Via,
+            COPIES, //
+        }, //
     },
 };
 use kernel::{
@@ -69,8 +69,8 @@ struct Waiting {
 }
 
 struct State {
-    /// The time in milliseconds at which each of the last [`PER_SECOND`] peers without a session got
-    /// a copy, from `oldest` on round.
+    /// The time in milliseconds at which each of the last [`PER_SECOND`] peers without a session
+    /// got a copy, from `oldest` on round.
     given: [Option<u64>; PER_SECOND],
     oldest: usize,
     /// The slot after that of the last such peer.
@@ -80,6 +80,15 @@ struct State {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            given: [None; PER_SECOND],
+            oldest: 0,
+            next: 0,
+            waiting: [const { None }; WAITING],
+        }
+    }
+
     /// Tell whether one more peer without a session may get a copy, and take note that it does.
     fn give(&mut self, now: u64, slot: usize) -> bool {
         let Some(oldest) = self.given.get_mut(self.oldest) else {
@@ -122,14 +131,8 @@ pub(super) struct Multicast {
 
 impl Multicast {
     pub(super) fn new() -> impl PinInit<Self> {
-        let state = State {
-            given: [None; PER_SECOND],
-            oldest: 0,
-            next: 0,
-            waiting: [const { None }; WAITING],
-        };
         pin_init!(Self {
-            state <- new_spinlock_irq!(state, "wgvia::Multicast::state"),
+            state <- new_spinlock_irq!(State::new(), "wgvia::Multicast::state"),
         })
     }
 
@@ -146,8 +149,8 @@ impl Multicast {
 }
 
 impl Via {
-    /// Send copies of a packet to the peers; return one that is to get the packet itself, [`None`] if
-    /// none can have it now.
+    /// Send copies of a packet to the peers; return one that is to get the packet itself, [`None`]
+    /// if none can have it now.
     pub(crate) fn copy_to_peers(
         self: ArcBorrow<'_, Self>,
         wg: Device<'_>,
@@ -262,8 +265,8 @@ impl WorkItem<COPIES> for Via {
     type Pointer = Arc<Via>;
 
     fn run(this: Arc<Via>) {
-        // A packet that begins to wait meanwhile has this run again. Whoever wants to detach the hook,
-        // with RTNL, waits for one packet at the most.
+        // A packet that begins to wait meanwhile has this run again. Whoever wants to detach the
+        // hook, with RTNL, waits for one packet at the most.
         for _ in 0..WAITING {
             this.with_hook(|attachment| this.copy_waiting(attachment.device()));
         }
@@ -276,19 +279,10 @@ impl WorkItem<COPIES> for Via {
 mod tests {
     use super::*;
 
-    fn state() -> State {
-        State {
-            given: [None; PER_SECOND],
-            oldest: 0,
-            next: 0,
-            waiting: [const { None }; WAITING],
-        }
-    }
-
     /// However the times of asking lie, no second sees more than [`PER_SECOND`].
     #[test]
     fn few_in_any_second() -> Result {
-        let mut state = state();
+        let mut state = State::new();
         let mut given = KVec::new();
         for time in (0..10_000).step_by(7) {
             for slot in 0..3 {
@@ -308,7 +302,7 @@ mod tests {
 
     #[test]
     fn goes_on_behind_the_last() {
-        let mut state = state();
+        let mut state = State::new();
         for slot in [5, 9] {
             assert!(state.give(1, slot));
         }

@@ -81,7 +81,7 @@ struct Index {
     free: KVVec<usize>,
     /// How many numbers were added to [`Peers::numbers`].
     added: usize,
-    /// Was there no memory for a peer?
+    /// Whether there was no memory for a peer.
     incomplete: bool,
 }
 
@@ -223,8 +223,8 @@ impl Peers {
         Ok(())
     }
 
-    /// Return the slot of a number; make the chunk that it is in if there is none. Under the lock of
-    /// the index.
+    /// Return the slot of a number; make the chunk that it is in if there is none. Under the lock
+    /// of the index.
     fn slot(&self, number: usize) -> Result<&PeerSlot> {
         if self.first.as_ref().is_none() {
             self.first.populate(Chunk::new(FIRST)?);

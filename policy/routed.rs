@@ -14,9 +14,9 @@ use crate::{
 
 /// The nexthops of a route that are on the device, as seen by a source.
 pub(crate) struct Members {
-    /// Does one of them name a peer?
+    /// Whether one of them names a peer.
     pub(crate) is_keyed: bool,
-    /// Is there one?
+    /// Whether there is one.
     pub(crate) is_any: bool,
     /// The way in which one of them leads to the peer that sent the packet, if one does.
     pub(crate) leads: Option<Counter>,
@@ -27,17 +27,17 @@ pub(crate) struct Members {
 pub(crate) struct Routed {
     /// Their length in bits; [`None`] if no table has one.
     pub(crate) len: Option<u8>,
-    /// Does a nexthop of one of them name a peer?
+    /// Whether a nexthop of one of them names a peer.
     pub(crate) is_keyed: bool,
-    /// Is one of them a route, and not one that rejects?
+    /// Whether one of them is a route, and not one that rejects.
     pub(crate) is_route: bool,
     /// The way in which one of them leads to the peer that sent the packet, if one does.
     pub(crate) leads: Option<Counter>,
 }
 
 impl Routed {
-    /// Take in the longest prefix of one more table. `members` compares the nexthops of its route with
-    /// the peer.
+    /// Take in the longest prefix of one more table. `members` compares the nexthops of its route
+    /// with the peer.
     pub(crate) fn add<'p>(
         &mut self,
         longest: &Longest<'p>,

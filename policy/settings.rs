@@ -60,7 +60,7 @@ impl TryFrom<u32> for Filter {
 pub(crate) struct Settings {
     pub(crate) mode: Mode,
     pub(crate) filter: Filter,
-    /// Are packets to link-scope groups copied to the peers?
+    /// Whether packets to link-scope groups are copied to the peers.
     pub(crate) multicast: bool,
 }
 

@@ -54,8 +54,8 @@ pub(crate) enum Receiver {
 /// An onlooker, who learns by which routes the rule comes to a verdict. The one of packets is `()`,
 /// of which nothing is left in the code.
 pub(crate) trait Witness {
-    /// A route is looked at, and one of its nexthops if there is one on the device. `leads` says that
-    /// it leads to the peer; `place` is [`None`] if a dst has the nexthop.
+    /// A route is looked at, and one of its nexthops if there is one on the device. `leads` says
+    /// that it leads to the peer; `place` is [`None`] if a dst has the nexthop.
     fn look(&mut self, place: Option<Place>, nexthop: Option<&Nexthop<'_>>, leads: bool);
 
     /// The routes that were looked at have no say.

@@ -35,7 +35,8 @@ use crate::{
     },
 };
 use kernel::{
-    impl_has_work, new_work,
+    impl_has_work,
+    new_work,
     prelude::*,
     sync::{
         atomic::{
@@ -52,16 +53,16 @@ use kernel::{
     workqueue::{
         Work,
         WorkItem, //
-    },
+    }, //
 };
 
-/// The part that each packet reads, on a cache line without locks and counts: those change with every
-/// route, these hardly ever.
+/// The part that each packet reads, on a cache line without locks and counts: those change with
+/// every route, these hardly ever.
 #[repr(align(64))]
 pub(super) struct PerPacket {
     /// [`Settings`]; written under [`Via::attachment`].
     settings: Atomic<u32>,
-    /// Does a state name a peer of the device? Written under the lock of the table of bindings.
+    /// Whether a state names a peer of the device. Written under the lock of the table of bindings.
     pub(super) has_bindings: AtomicFlag,
     counters: Counters,
     tables: TableCache,
@@ -111,7 +112,8 @@ impl WorkItem<REFRESH> for Via {
 }
 
 impl Via {
-    /// Make the state of a device that no hook is attached to. Process context. Fails with `ENOMEM`.
+    /// Make the state of a device that no hook is attached to. Process context. Fails with
+    /// `ENOMEM`.
     pub(crate) fn new() -> Result<Arc<Self>> {
         let counters = Counters::new()?;
         Arc::pin_init(
@@ -149,7 +151,8 @@ impl Via {
         &self.per_packet.counters
     }
 
-    /// Tell whether a nexthop may name a peer of the device. If not, none that a packet can meet does.
+    /// Tell whether a nexthop may name a peer of the device. If not, none that a packet can meet
+    /// does.
     pub(crate) fn has_bindings(&self) -> bool {
         self.per_packet.has_bindings.load(Relaxed)
     }
@@ -209,8 +212,8 @@ impl Via {
 
     /// Shut the bindings; fails with `EBUSY` if states name peers.
     fn shut_when_unused(&self) -> Result {
-        // A route that was just deleted keeps its state for a grace period, and the dst made from it
-        // for one more.
+        // A route that was just deleted keeps its state for a grace period, and the dst made from
+        // it for one more.
         for _ in 0..2 {
             if self.shut_bindings().is_ok() {
                 return Ok(());
@@ -239,8 +242,8 @@ impl Via {
     /// Detach the hook, and give all references to peers back. The mode is off already.
     fn detach(&self, attachment: Option<Attachment<Self>>, rtnl: &Rtnl) {
         if let Some(attachment) = attachment {
-            // A packet that is being copied asks the hook for the peer of each copy: without the hook
-            // AllowedIPs would send all that are left to one. From now on none is copied.
+            // A packet that is being copied asks the hook for the peer of each copy: without the
+            // hook AllowedIPs would send all that are left to one. From now on none is copied.
             synchronize(rtnl);
             attachment.detach(rtnl);
             self.multicast.clear();
