@@ -63,7 +63,7 @@ scale: all
 fuzz: all
 	@scripts/fuzz $(MESSAGES)
 
-# What makes allocations fail is in no other kernel of ours.
+# No other kernel of ours can have allocations fail.
 faults: KERNEL = debug
 faults: all
 	@scripts/faults

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What the kernel says to a malformed or misplaced RTA_WGPEER, which is alone in RTA_ENCAP.
+"""Answers of the kernel to a malformed or misplaced RTA_WGPEER, which is alone in RTA_ENCAP.
 
 Each case is sent to add a route, to replace one and to delete one; each time the
 error number and the words are the expected ones, and nothing has changed. The
@@ -69,7 +69,7 @@ def typed(kind, *inside):
 
 
 def raw(key=KEY):
-    """What is inside."""
+    """Return the payload of RTA_ENCAP."""
     return attr(RTA_WGPEER, key)
 
 
@@ -78,7 +78,7 @@ def keyed(*inside):
 
 
 def wgpeer(key=KEY):
-    """What names a peer."""
+    """Return the attributes that name a peer."""
     return keyed(raw(key))
 
 
@@ -141,7 +141,7 @@ class Routes:
         return again == state
 
     def before(self):
-        """What is_again() compares with."""
+        """Keep what is_again() compares with."""
         return self.state(), self.references()
 
     @staticmethod
@@ -181,7 +181,7 @@ def refused(ktap, routes, f, expected, attributes, commands=("add", "replace", "
     for command in commands:
         error, text = routes.request(command, f, attributes, kind)
         if command == "del" and f is IPV4 and expected == {MALFORMED}:
-            # What cannot be built is no route's, and the kernel may say why it cannot.
+            # A state that cannot be built is no route's, and the kernel may say why it cannot.
             ktap.check(f"error of {command}", "ESRCH", errno_name(error))
             ktap.check(f"words of {command}", True, text in ("", MALFORMED))
             continue

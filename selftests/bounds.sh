@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What one packet of a peer can cost is bounded: 64 tables and 64 nexthops of a route
+# The cost of one packet of a peer is bounded: 64 tables and 64 nexthops of a route
 # are looked at. What is beyond is dropped, and the drop of tables has its counter.
 
 # shellcheck source=lib/lib.sh
@@ -44,7 +44,7 @@ tables()
 	set_mode "$2"
 	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
 	name_tables "$TABLES"
-	# Again and again, which names no more
+	# Again and again, which names none that is new
 	for i in {1..100}; do
 		echo "rule add to 198.18.$i.0/24 table $last pref $((2000 + i)) proto boot"
 	done >"$TMP/rules"

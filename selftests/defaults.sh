@@ -54,7 +54,7 @@ flag()
 	check_eq "events of the new device" 1 "$(grep new "$TMP/events" | grep -vc Deleted)"
 }
 
-# What the default is, is so: a device that begins with mode off takes no keyed route, one with mode
+# The default is in force: a device that begins with mode off takes no keyed route, one with mode
 # on has its gateways looked at.
 obeyed()
 {

@@ -118,7 +118,7 @@ by_device()
 	check_exit 2 lan ping
 	check_exit 1 hub ping -m 1 -I "$hub_addr"
 	check_counters tx-wgpeer=2 rx-wgpeer=2
-	# Rules say that lan sends the site's there too, but for this one.
+	# Rules say that lan sends the site's there too, except for this one.
 	check rule add to "$site" table main pref 90
 	check_ping_from lan "$lan_addr" "$site_addr" p3
 	check_nobody_else "$lan_addr"
@@ -163,7 +163,7 @@ exit_removed()
 {
 	exits "$1" "$2"
 	check rule add fwmark 1 table 101 pref 100
-	# What WireGuard itself sends goes by main.
+	# Packets of WireGuard itself go by main.
 	check rule add table main suppress_prefixlength 0 pref 101
 	check rule add table 102 pref 102
 	check_exit 1 hub ping -m 1 -I "$hub_addr"

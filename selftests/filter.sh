@@ -208,7 +208,7 @@ throw_without_rules()
 	check ip_hub -6 route del throw "$longer" table local
 }
 
-# What wg-quick sets up for AllowedIPs = 0.0.0.0/0, ::/0
+# The rules of wg-quick for AllowedIPs = 0.0.0.0/0, ::/0
 wg_quick()
 {
 	local filter
@@ -335,7 +335,7 @@ rp_device()
 	check ip_hub route add "$longer" dev other
 	check_rp "$longer_addr" rx-wgpeer delivered rp_filter delivered
 	check_rp "$addr" rx-wgpeer delivered delivered delivered
-	# What ours refuses does not get as far.
+	# A packet that ours refuses does not get as far.
 	rp_filter 1
 	check_deliver dropped p3 wg0 "$longer_addr" "$hub_addr"
 	rp_filter 0

@@ -33,7 +33,7 @@ peer_to_peer()
 	count_from_now
 	check_ping_from p3 "$addr3" "$addr2" p2
 	check_counters rx-wgpeer=2 tx-wgpeer=2
-	# What the route is then is where the next packet goes, from a peer too.
+	# The next packet goes by the route that there is then, from a peer too.
 	check ip_hub route replace "$prefix3" dev hub via-wgpeer "${KEY[1]}"
 	check in_peer 1 ip address add "$addr3/$bits" dev lo
 	check_ping_from p2 "$addr2" "$addr3" p1
@@ -103,7 +103,7 @@ errors()
 	check_send "$unreachable" lan "$addr"
 	check_counters tx-drop-gateway=1
 
-	# What traceroute lives on
+	# Errors for packets whose hop limit ends, on which traceroute relies
 	count_from_now
 	check_error_at_peer "$ping_exceeded" "$addr3" -t 1
 	check_counters rx-wgpeer=1 tx-wgpeer=1

@@ -177,7 +177,7 @@ nothing_copied()
 	check_eq "AllowedIPs" "$before" "$(in_hub wg show hub allowed-ips)"
 }
 
-# Who sends may name the next hop itself, apart from where the packet is to go in
+# A sender may name the next hop itself, apart from where the packet is to go in
 # the end: that next hop is a gateway, whatever the destination.
 named_by_sender()
 {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What becomes of packets in the tunnel that are none, or not quite.
+"""The fate of packets in the tunnel that are none, or not quite.
 
     inner_packets.py [--seed N] [--packets N]
 

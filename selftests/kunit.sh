@@ -55,7 +55,7 @@ all_suites()
 	done
 }
 
-# Who loads the module loads no tests.
+# Loading the module loads no tests.
 installed()
 {
 	rmmod wgvia || fail "the module does not unload"

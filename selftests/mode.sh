@@ -196,7 +196,7 @@ auto_unmoved()
 	check_source "$nobodys" rx-wgpeer p3
 }
 
-# What the filter is says nothing about sources for which no route names a peer.
+# The filter says nothing about sources for which no route names a peer.
 auto_filters()
 {
 	local filter

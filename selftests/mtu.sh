@@ -132,7 +132,7 @@ learn_mtu()
 
 learn_mtu_of() { check_too_big "mtu=1420" "$1" "$2" -s 4000; }
 
-# What the kernel has learned of a path is a dst of its own: it leads to the peer too.
+# A path that the kernel has learned of is a dst of its own: it leads to the peer too.
 path_mtu()
 {
 	local peer=p1 key=null
@@ -272,7 +272,7 @@ fragments()
 	check_moved "$2" 3 3
 	check_answered "$peer" "$hub_addr" -s 4000 -I "$site_addr"
 	check_moved "$2" 3 3
-	# What IPv6 forwards is not cut on the way: the sender has to learn of it.
+	# IPv6 does not cut on the way what it forwards: the sender has to learn of it.
 	[[ $f == 4 ]] || learn_mtu_of lan "$site_addr"
 	check_answered lan "$site_addr" -s 4000
 }
@@ -318,7 +318,7 @@ ports_forwarded()
 		check_forge hub p2 wg0 "$site_addr" "$hub_addr" "$fragment"
 		check_forge dropped p3 wg0 "$site_addr" "$hub_addr" "$fragment"
 	done
-	# What fragments do have is matched.
+	# Rules match the fields that fragments do have.
 	check ip_hub "-$f" rule flush proto boot
 	check ip_hub "-$f" rule add ipproto udp table 100 pref 100 proto boot
 	for fragment in first later; do

@@ -161,7 +161,7 @@ has_copies()
 	[[ $REPLY == "$1" ]]
 }
 
-# What came in by the device is not sent out again: there are no loops.
+# A packet that came in by the device is not sent out again: there are no loops.
 no_loops()
 {
 	local i
@@ -262,7 +262,7 @@ no_peers()
 	warm_up
 }
 
-# What is received is filtered by its source as any other packet.
+# Received group packets are filtered by their source as any other packet.
 received()
 {
 	groups "$1"

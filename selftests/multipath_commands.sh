@@ -9,7 +9,7 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 
-# What ip refuses itself; the kernel's own field holds 1 to 256, see bad_input.py.
+# The error of ip itself; the kernel's own field holds 1 to 256, see bad_input.py.
 weights_refused()
 {
 	local command weight
@@ -239,7 +239,7 @@ ipv6_commands()
 	check_states 0
 }
 
-# What is rolled back is not an older nexthop with a key and the gateway of one without.
+# A failed request does not take out an older nexthop with a key and the gateway of one without.
 ipv6_half_others()
 {
 	local prefix=fd01:3::/48 before
@@ -252,7 +252,7 @@ ipv6_half_others()
 	check_eq "routes" "$before" "$(routes 6 "$prefix")"
 }
 
-# What is rolled back has been told of: that it is gone again has to be told too.
+# A nexthop that is rolled back has been told of: that it is gone again has to be told too.
 ipv6_half_told()
 {
 	local pid
@@ -288,7 +288,7 @@ ipv6_half_done()
 	check_eq "nexthops after replace" K1 "$(nexthops 6)"
 	check_states 1
 	check_send p1 hub "$addr"
-	# What is rolled back is what was added, not an older one with the same key.
+	# The nexthop that was added is rolled back, not an older one with the same key.
 	check ip_hub route append "$prefix" via "$gateway" dev hub via-wgpeer "${KEY[2]}"
 	check_fails "RTNETLINK answers: File exists" ip_hub route append "$prefix" \
 		nexthop dev hub via-wgpeer "${KEY[2]}" nexthop dev hub via-wgpeer "${KEY[1]}"

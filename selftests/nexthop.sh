@@ -186,7 +186,7 @@ other_device()
 	check ip_hub link del hub2
 }
 
-# What a socket sends, and how much of it, when told to stop
+# The datagrams of a socket, and how many it sends, when told to stop
 SENDER='
 import signal, socket, sys
 sock = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)

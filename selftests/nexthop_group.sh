@@ -396,7 +396,7 @@ Deleted id 1 via-wgpeer K1 dev hub" \
 		"$(names <"$TMP/monitor" | sed -E 's/[ \t]+/ /g; s/^ | (scope|metric) .*| $//g')"
 }
 
-# What ip does not send: a group of objects 1 to 300
+# A request that ip does not send: a group of objects 1 to 300
 BIG_GROUP='
 import struct
 from lib import NLM_F_CREATE, NLM_F_EXCL, Netlink, attr

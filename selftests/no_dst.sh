@@ -316,7 +316,7 @@ nft_fwd()
 	check in_hub nft delete table netdev no_dst
 }
 
-# What a bond sends was routed to the bond.
+# A packet that a bond sends was routed to the bond.
 bond()
 {
 	family "$1"
@@ -354,7 +354,7 @@ bond_sends()
 	[[ $(ip_hub -j -d link show bond | jq -r '.[0].linkinfo.info_data.active_slave') == hub ]]
 }
 
-# What wants Ethernet below does not take the device.
+# A device that wants Ethernet below does not take it.
 not_ethernet()
 {
 	check ip_hub link add bridge type bridge

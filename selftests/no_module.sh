@@ -10,7 +10,7 @@ source "$(dirname "$0")/lib/lib.sh"
 # No module is found under the name, whoever asks for it.
 HIDE=/run/modprobe.d/wgvia-selftest.conf
 
-# What a kernel says that has the type, and one for which the module borrows one
+# The words of a kernel that has the type, and of one for which the module borrows one
 NO_MODULE="Error: lwt encapsulation type not supported, no module is rtnl-lwt-WGPEER."
 [[ -z $(modinfo -F parm wgvia) ]] || NO_MODULE="Error: Unknown lwt encapsulation type."
 

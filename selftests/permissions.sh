@@ -120,7 +120,7 @@ may_see()
 		nexthop dev hub via-wgpeer "${KEY[3]}"
 	check ip_hub "-$f" nexthop add id 1 dev hub via-wgpeer "${KEY[1]}"
 	for command in "-$f route show" "route get $addr" "nexthop show" "-$f -j route show"; do
-		# What differs is the user that a route is looked up for.
+		# The difference is the user that a route is looked up for.
 		# shellcheck disable=SC2086 # words
 		check_eq "ip $command" "$(ip_hub $command)" \
 			"$(as_nobody ip $command | sed 's/ uid 65534/ uid 0/')"
@@ -294,7 +294,7 @@ moved_device()
 
 loaded() { [[ -d /sys/module/wgvia ]]; }
 
-# What any user can do is load it; it says nothing about devices that no route names a peer
+# Any user can load it; it says nothing about devices that no route names a peer
 # of.
 loading()
 {

@@ -105,7 +105,7 @@ rules()
 	done
 }
 
-# What no route has sent to the device, and what the sender is bound to
+# Packets that no route has sent to the device, and senders bound to a device
 without_a_route()
 {
 	family "$1"

@@ -9,7 +9,7 @@ source "$(dirname "$0")/lib/lib.sh"
 
 MODE=auto
 
-# What replacing a route that is not there says
+# The error for replacing a route that is not there
 declare -A NO_SUCH_ROUTE=([4]="RTNETLINK answers: No such file or directory"
 	[6]="Error: Can not replace route - no match found.")
 # And a route without a device: IPv6 looks for that before it looks at the key.
@@ -151,7 +151,7 @@ metrics()
 	check_peers "$1" "$prefix" "K2 K3"
 }
 
-# What else a route can have stays with it.
+# The other attributes of a route stay with it.
 attributes()
 {
 	local shown
@@ -340,7 +340,7 @@ gateway_and_key()
 	check_peers "$1" "$prefix" ""
 }
 
-# What the kernel refuses; all that ip can not even send is in bad_input.py.
+# Requests that the kernel refuses; those that ip can not even send are in bad_input.py.
 wrong_device()
 {
 	family "$1"

@@ -107,7 +107,7 @@ martian()
 	done
 }
 
-# What the hub itself would do to reply is not asked: that is filter strict.
+# The route by which the hub itself would reply is not asked for: that is filter strict.
 other_devices()
 {
 	family "$1"
@@ -193,7 +193,7 @@ own()
 	check ip_hub route del local "$foreign" dev lo table local
 }
 
-# What no host has, or hardly any, is like any other address to the filter, as it is to the
+# An address that no host has, or hardly any, is like any other to the filter, as it is to the
 # stack.
 odd_sources()
 {
@@ -371,7 +371,7 @@ all_tables()
 	check rule add table 100 pref 100
 	check rule add nop pref 200
 	check_source "$addr" rx-wgpeer p2,p3
-	# What rules reject counts in strict alone.
+	# Rules that reject count in strict alone.
 	check rule del pref 100
 	check rule add to "$prefix" blackhole pref 100
 	check rule add from all unreachable pref 101

@@ -150,7 +150,7 @@ hub2 on" "$(in_hub wgvia show -j | jq -r '.[] | "\(.ifname) \(.mode)"' | sort)"
 	check_eq "of one device" hub2 "$(in_hub wgvia show -j hub2 | jq -r '.[].ifname')"
 	check ip_hub link del hub2
 	check_eq "devices of a namespace without" "[]" "$(in_ul wgvia show -j)"
-	# What it says of a stock kernel is of no device.
+	# Its words about a stock kernel are of no device.
 	check_eq "the same for people" "" "$(in_ul wgvia show | grep -v '^stock kernel: ')"
 }
 

@@ -75,7 +75,7 @@ receiving()
 		"wgvia_rx_drop: dev=hub peer=K1 saddr=$(mapped "$loopback") daddr=$to clause=rx_drop_source"
 }
 
-# What resolve asks is not traced.
+# The packets of resolve are not traced.
 asked()
 {
 	check_eq "clause" rx_drop_source "$(in_hub wgvia resolve -j hub 10.0.0.254 from 127.0.0.1 \

@@ -187,7 +187,7 @@ leaked()
 	check_counters rx-wgpeer=2 rx-drop-peer=1
 }
 
-# What lan sends in the VRF that it is in leaves through the device outside.
+# Packets of lan in the VRF that it is in leave through the device outside.
 leaked_forwarded()
 {
 	vrf_family "$1"
@@ -294,7 +294,7 @@ ip_hub -batch - <<-END
 	address add 10.9.0.2/32 dev blue
 	address add fd09::2/128 dev blue
 END
-# What is received in a VRF reaches the socket that answers nothing, too.
+# A packet that is received in a VRF reaches the socket that answers nothing, too.
 in_hub sysctl -qw net.ipv4.udp_l3mdev_accept=1
 in_hub sysctl -qw net.ipv6.conf.hub.force_forwarding=1
 set_mode $MODE

@@ -186,7 +186,7 @@ struct wgvia_place {
 	u8 len;
 };
 
-/* Is it routed without a look at the FIB? See ip_route_output_key_hash_rcu(). */
+/* Tells whether it is routed without a look at the FIB: see ip_route_output_key_hash_rcu(). */
 static inline bool wgvia_is_routed_by_device(const struct flowi4 *fl4)
 {
 	if (fl4->flowi4_oif)

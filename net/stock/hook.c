@@ -19,7 +19,7 @@
 
 #include "wireguard_ko.h"
 
-/* What WireGuard's protocol says of a session */
+/* The limits of a session in WireGuard's protocol */
 #define REJECT_AFTER_TIME	180
 #define REJECT_AFTER_MESSAGES	(U64_MAX - (8192 - BITS_PER_LONG) - 1)
 

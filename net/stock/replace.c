@@ -221,7 +221,7 @@ void wgvia_stock_stop(void)
 		if (replaced[i].is_replaced)
 			restore(&replaced[i]);
 	}
-	/* Who is in the lookups has BH disabled. */
+	/* The lookups run with BH disabled. */
 	synchronize_net();
 	/* The others sleep in an SRCU section, and outside of it may be preempted. */
 	synchronize_rcu_tasks();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What is private to wireguard.ko: where its structs have their members, and its
+ * The private parts of wireguard.ko: where its structs have their members, and its
  * functions. These are called by static calls, each a direct call, since IBT
  * forbids to call them by a pointer.
  */

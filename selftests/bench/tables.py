@@ -13,7 +13,7 @@ LENGTHS = {
     4: {24: 60, 23: 10, 22: 12, 21: 6, 20: 5, 19: 3, 18: 2, 17: 1, 16: 1},
     6: {48: 50, 44: 10, 40: 12, 36: 6, 32: 16, 46: 6},
 }
-# What the prefixes are in; not where the peers' own addresses are
+# The space of the prefixes; not where the peers' own addresses are
 SPACE = {4: ("16.0.0.0", "120.0.0.0"), 6: ("2a00::", "2c00::")}
 NEXTHOPS = 16
 ALLOWEDIPS, ROUTES = "wga", "wgr"
@@ -108,7 +108,7 @@ class Peers:
 
 
 class Nexthops:
-    """What routes lead to: a peer each, by key or by gateway."""
+    """Return the nexthops of routes: a peer each, by key or by gateway."""
 
     def __init__(self, version, way, oif, peers):
         self.version, self.way, self.oif, self.peers = version, way, oif, peers

@@ -209,7 +209,7 @@ static u64 time_way(size_t (*run)(enum way way, struct packet *first, struct pac
 		times[i] = ktime_get_ns() - start;
 		rcu_read_unlock();
 		local_bh_enable();
-		/* What goes with the packet, later, is not measured. */
+		/* Work that is done later, with the packet, is not measured. */
 		for (struct packet *packet = first; packet < first + SLICE; packet++) {
 			CALL(wg_peer_put, packet->chosen);
 			packet->chosen = NULL;
@@ -234,7 +234,7 @@ static void show_round(struct seq_file *m, const char *name,
 		   ps[ROUTES], bad[ALLOWEDIPS], bad[ROUTES]);
 }
 
-/* What each packet needs, but its address */
+/* All that a packet needs, except for its address */
 static int prepare(struct net *net)
 {
 	struct wg_device *wg;

@@ -53,7 +53,7 @@ def peers(ktap, lab):
         lab.peer(0, "allowed-ips", "10.0.0.1/32,10.1.0.0/16,fd00::1/128")
         lab.peer(0, "allowed-ips", "10.0.0.1/32")
         lab.peer(1, "allowed-ips", "10.0.0.2/32")
-        # What a peer takes over, another loses.
+        # A prefix that a peer takes over is lost to another.
         lab.peer(1, "allowed-ips", "10.0.0.1/32")
         lab.peer(1, "persistent-keepalive", "25")
         lab.peer(0, "remove")

@@ -126,7 +126,7 @@ def roaming(ktap, lab):
                    [event for event in seen if not event.startswith("endpoint-change")])
         memory.append(unreclaimable())
     print("# slab memory in KiB:", *memory)
-    # What comes back does so after a while: by RCU, and from caches of each processor.
+    # Memory comes back after a while: by RCU, and from caches of each processor.
     deadline = time.monotonic() + 20 * SLOW
     while unreclaimable() > memory[0] + SLACK_KIB and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -63,7 +63,7 @@ class Lab:
         return Listener(self.spec, *names or ALL, **options)
 
     def events(self, listener):
-        """What came until now: for the end of it, there is one more change."""
+        """Return the lines that came until now: for the end of them, there is one more change."""
         self.mark += 1
         run("wg", "set", "hub", "fwmark", str(self.mark))
         return listener.until(lambda name, event: name == "wireguard-change-ntf" and

@@ -141,7 +141,7 @@ def state_of_sessions(ktap, lab):
 
 
 def gone_device(ktap, lab):
-    """What is read when its device is gone still has the name that the device had."""
+    """A notification that is read when its device is gone still has the name that the device had."""
     with monitor("config", "hub") as tool:
         tool.until("mode")
         tool.process.send_signal(signal.SIGSTOP)

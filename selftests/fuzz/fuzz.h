@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What fuzz.c and fuzz_packets.c share: numbers by a seed, and a message under way. */
+/* Shared by fuzz.c and fuzz_packets.c: numbers by a seed, and a message under way. */
 
 #ifndef _FUZZ_H
 #define _FUZZ_H

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the message under way asks for. */
+/* The kind of the message under way. */
 
 #include <linux/genetlink.h>
 #include <linux/nexthop.h>

@@ -275,7 +275,7 @@ static void put_old_nexthop(void)
 		put_group(one_in(2));
 }
 
-/* What becomes of a packet, mostly one whose addresses are of one family. */
+/* The fate of a packet, mostly one whose addresses are of one family. */
 static void put_question(void)
 {
 	int family = one_in(2) ? AF_INET : AF_INET6;

@@ -11,7 +11,7 @@
 enum protocol { ROUTE, WGVIA };
 
 /*
- * What a message asks for, as it is sent, and what counts it. Of "other" none can
+ * The kind of a message, as it is sent, and what counts it. Of "other" none can
  * succeed; of all others some have to.
  */
 enum kind {

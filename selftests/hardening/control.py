@@ -290,7 +290,7 @@ class Control:
                 for body in self.genl_dump("wgvia", UAPI[f"WGVIA_CMD_{what}_GET"])]
 
     def inconsistent(self, name):
-        """What wgvia says of the only device that does not fit what else there is, or what else it
+        """Return what wgvia says of the only device that does not fit the rest, or what else it
         says; empty if all does."""
         if not os.path.exists("/sys/module/wgvia"):
             return ""
@@ -305,7 +305,7 @@ class Control:
         return "" if counted == total else f"{counted} states, {total} in bindings"
 
     def left(self):
-        """What wgvia counts or has bound in the namespace; empty if nothing."""
+        """Return what wgvia counts or has bound in the namespace; empty if nothing."""
         bindings = [fields[UAPI["WGVIA_A_BINDING_KEY"]].hex()
                     for fields in self.wgvia_dump("BINDING")]
         states = sum(number(fields[UAPI["WGVIA_A_DEVICE_STATES"]])

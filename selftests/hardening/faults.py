@@ -142,7 +142,7 @@ class Runner:
         return error
 
     def note(self, operation):
-        """What the traces of the last attempt tell."""
+        """Return what the traces of the last attempt tell."""
         for trace in self.faults.seen:
             self.passes[operation.name].update((module, name) for module, name, _ in trace)
             self.failed.update(failed_sites(trace, self.sites))
@@ -218,8 +218,8 @@ class Runner:
             if not outcome:
                 break
             tally[outcome] += 1
-            # What is allocated only now and then, as for a cache that is empty, moves the numbers
-            # of what comes after it.
+            # An allocation that is made only now and then, as for a cache that is empty, moves
+            # the numbers of what comes after it.
             again = not again and outcome == "no effect" and not self.faults.seen
             number += not again
         outcome = self.trial(operation, "no per-CPU memory", self.faults.percpu())

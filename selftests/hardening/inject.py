@@ -28,9 +28,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 # Frames of a trace that only say that an allocation was made to fail.
 MACHINERY = re.compile(r"dump_stack|should_fail|fail_dump")
-# What tries again, or does without, when an allocation of its own fails.
+# Functions that try again, or do without, when an allocation of their own fails.
 WITHIN = re.compile(r"slab|sheaf|sheaves|pcs|barn|refill|pcpu_balance")
-# What a debug kernel allocates for itself.
+# Functions by which a debug kernel allocates for itself.
 OWN_TOOLS = re.compile(r"stack_depot|kasan|set_track|kmemleak|create_object|debug_object|fill_pool|"
                        r"ref_tracker")
 

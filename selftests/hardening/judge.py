@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is known of the hub of the soak at any time, and what a packet may do there.
+"""Knowledge of the hub of the soak at any time, and what a packet may do there.
 
 Each thing that decides where a packet may go (the route of a prefix, a nexthop
 object, the AllowedIPs of a prefix, which key of a peer the hub has, mode, filter) has
@@ -28,7 +28,7 @@ ONLINK, NONE = ("onlink",), ("none",)
 
 
 class History:
-    """What something may have been, at any time."""
+    """The values that something may have had, at any time."""
 
     def __init__(self, *values):
         self.times = [0.0]
@@ -83,7 +83,7 @@ class History:
         return frozenset().union(*self.values[max(first, 0):last])
 
     def around(self, start, end):
-        """What it may have been from two changes before until one after, for people."""
+        """Return what it may have been from two changes before until one after, for people."""
         first = max(bisect.bisect_right(self.times, start) - 3, 0)
         last = bisect.bisect_right(self.times, end) + 1
         return ", ".join(f"{time_ - start:+.4f} {sorted(map(str, values))}" for time_, values in
@@ -98,7 +98,7 @@ class Change:
 
 
 class World:
-    """What is known of the hub, and what a packet may do there."""
+    """Knowledge of the hub, and what a packet may do there."""
 
     def __init__(self, namespaces, private, prefixes, locks):
         """`locks` is how many threads change routes."""
@@ -143,7 +143,7 @@ class World:
             yield
 
     def atoms(self, prefix, span):
-        """What the route of the prefix may have been"""
+        """Return what the route of the prefix may have been."""
         route = self.route[prefix].between(*span)
         atoms = {atom for atom in route if atom[0] != "object"}
         for atom in route - atoms:

@@ -10,7 +10,7 @@
 #   (a binding, a device, a hook, counters) goes unnoticed unless it holds one of the above
 #   lockdep, where the kernel has it, has looked until the end
 #
-# What is left is printed in lines that begin with #, then "Bail out!". So is why
+# Objects that are left are printed in lines that begin with #, then "Bail out!". So is why
 # nothing can be said of it.
 
 caches=(net_namespace ip_fib_alias ip_fib_trie rtable)

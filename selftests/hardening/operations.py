@@ -20,13 +20,13 @@ from notifications import add_notifications
 
 SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176
 
-# What lack of memory may be called: FIBs and netlink say that they have no buffers.
+# The errors by which lack of memory may be called: FIBs and netlink say that they have no buffers.
 NO_MEMORY = {errno.ENOMEM}
 NO_BUFFERS = {errno.ENOMEM, errno.ENOBUFS}
 
 
 class Operation:
-    """What is done before each try, then with the fault.
+    """The steps before each try, then with the fault.
 
     errors: what it may be refused with; in places the kernel has another word for lack of memory.
     partial: when it fails it may have done some of what it does, as without wgvia; done again, it
@@ -154,7 +154,7 @@ def operations(lab):
                 lambda address=prefix.partition("/")[0]: do.get_route(address),
                 errors=NO_BUFFERS | {errno.ENETUNREACH})
 
-    # What IPv4 does the same way as above, or does not have.
+    # Operations that IPv4 does the same way as above, or does not have.
     one = through(INDEX, via_key(KEY1))
     neighbour = reset(lambda: plain.route(ADD, "fd01::/32", one))
     add("IPv6: delete a multipath route by its prefix",
@@ -263,8 +263,8 @@ def operations(lab):
     add("WireGuard: delete a device with routes", fresh(*routes),
         lambda: do.del_device("hub"))
 
-    # What fails in the notifiers, by which routes go, is no reason for the kernel not to go on, and
-    # no error. It has a WARN_ON() for what fails outside of them, in device_rename(). A namespace
+    # A failure in the notifiers, by which routes go, is no reason for the kernel not to go on,
+    # and no error. It has a WARN_ON() for what fails outside of them, in device_rename(). A namespace
     # that is deleted with a device in it is not here: a work queue does that.
     notifiers = do.faults.notifiers_text
     add("WireGuard: move a device with routes to another namespace", fresh(*routes),

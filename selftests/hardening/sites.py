@@ -31,7 +31,7 @@ import sys
 # allocate is for themselves, and they do without.
 ALLOCATOR = re.compile(r"(?<!tracker_)alloc(?!\w*_free)|(mem|str)n?dup|skb_(clone|copy(?!_bits)|expand)|"
                        r"_pull_tail|msg_new|cache_init|metrics_init|create_workqueue")
-# What the compiler adds to the names of functions that it has split or specialized.
+# Suffixes that the compiler adds to the names of functions that it has split or specialized.
 SUFFIX = re.compile(r"\.(isra|constprop|part|cold|llvm|lto_priv)\b.*$")
 
 
@@ -160,7 +160,7 @@ def main():
     code = patched_code(source, tree)
     name = os.path.basename(module)[:-3]
     code.update({(name, function): made for function, made in calls(module).items()})
-    # Who jumps to an allocator is not in the trace: its caller is where the call is.
+    # A function that jumps to an allocator is not in the trace: its caller is where the call is.
     allocators = {called for made in code.values() for _, called, _ in made
                   if ALLOCATOR.search(called) and not called.startswith("_R")}
     allocators |= {function for (_, function), made in code.items()
@@ -172,7 +172,7 @@ def main():
 
 
 def read(path):
-    """What was printed, as {(module, function, offset): allocator}."""
+    """Return what was printed, as {(module, function, offset): allocator}."""
     with open(path, encoding="ascii") as file:
         fields = [line.split() for line in file]
     return {(module, function, int(offset, 16)): called

@@ -31,7 +31,7 @@ PREFIXES = ([f"10.{16 + i}.0.0/16" for i in range(8)] +
 ROUTE_THREADS = 4
 # Packets a second that each process sends, and that a slow kernel can encrypt.
 RATE = 150 / SLOW
-# What a run of a minute must have done at least once. Of the packets that were sent at least one
+# The least that a run of a minute must have done. Of the packets that were sent at least one
 # in so many has to be delivered, so that there is something to judge.
 MINUTE = 60
 KINDS = {
@@ -59,7 +59,7 @@ def inconsistent(world, device):
 
 
 def left(_world, device):
-    """What is counted or bound when all routes and nexthop objects are gone; empty if nothing is."""
+    """Return what is counted or bound when all routes and nexthop objects are gone, if anything."""
     device.mode("AUTO")
     device.flush()
     # A dst in a socket has its state until the socket looks for another.

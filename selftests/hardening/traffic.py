@@ -35,7 +35,7 @@ PAYLOAD = struct.Struct("=4sBBHd48x")
 MAGIC = b"soak"
 SEGMENTS = 4
 
-# What is written down of each packet
+# The record of each packet
 Arrival = collections.namedtuple("Arrival", "direction prefix peer sent arrived")
 RECORD = struct.Struct("=BBHdd")
 
@@ -130,7 +130,7 @@ class Hub(Endpoint):
                                 else base.rsplit(".", 1)[0] + f".{host}", PORT)
 
     def send_without_dst(self, prefix, family, address):
-        """What a packet socket sends has not been routed."""
+        """Send by a packet socket, so that nothing has been routed."""
         packet = forged(*map(ipaddress.ip_address, (HUB[family], address[0])), PAYLOAD.pack(
             MAGIC, NO_DST, prefix, 0, time.time()), port=PORT)
         protocol = ETH_P_IPV6 if family == socket.AF_INET6 else ETH_P_IP

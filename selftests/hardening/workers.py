@@ -62,7 +62,7 @@ class Routes(Worker):
         number = self.random.choice(self.world.numbers)
         kind = self.random.choice(("key", "key", "key", "gateway", "other gateway"))
         if kind == "key":
-            # Mostly the key that the hub has, sometimes one that it has no more.
+            # Mostly the key that the hub has, sometimes one that it has lost.
             have = list(self.world.present[number].now() - {None})
             key = self.random.choice(have + have + [0, 1])
             return ("key", number, key), via_key(self.world.public[number][key])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the tests written in Python share: KTAP, namespaces, raw netlink."""
+"""Shared by the tests written in Python: KTAP, namespaces, raw netlink."""
 
 import contextlib
 import ctypes
@@ -81,8 +81,8 @@ NOBODY = 65534
 
 
 def as_nobody(function):
-    """What a function returns in a process without privileges, as JSON carries it; its exception
-    in words."""
+    """Return what a function returns in a process without privileges, as JSON carries it; its
+    exception in words."""
     read, write = os.pipe()
     child = os.fork()
     if not child:

@@ -3,7 +3,7 @@
 #
 # The hub's device as wgvia has it: settings, counters, bindings, routes. Sourced by lib.sh.
 
-# What the kernel says of routes, see check_warns and check_fails.
+# The kernel's words about routes, see check_warns and check_fails.
 NO_PEER_YET="no peer has this key yet: packets get ENOKEY until it is added"
 MODE_OFF="Error: wgvia is off on this device: wgvia set DEV mode auto turns it on."
 NEEDS_DEVICE="Error: via-wgpeer needs a device."

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What a peer can say about routes, sent from the namespace that this runs in.
+"""Messages of a peer about routes, sent from the namespace that this runs in.
 
     lib/icmp.py advertise SRC DST DEV      a router advertisement, of high preference
     lib/icmp.py redirect SRC DST DEV FLOW TARGET [PORT]

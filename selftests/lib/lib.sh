@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the tests share, a noun a file. Sourced; a test file then builds a topology, names its
+# Shared by the tests, a noun a file. Sourced; a test file then builds a topology, names its
 # tests with test_add and ends with tests_run.
 
 selftests=$(readlink -e "$(dirname "${BASH_SOURCE[0]}")/..")

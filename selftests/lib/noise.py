@@ -52,7 +52,7 @@ def unseal(key, counter, sealed, hashed=b""):
 
 
 def mac1(responder, message):
-    """What shows that the sender knows the responder's public key."""
+    """Return what shows that the sender knows the responder's public key."""
     return hashlib.blake2s(message, key=blake2s(LABEL_MAC1, responder), digest_size=16).digest()
 
 

@@ -159,7 +159,7 @@ class Watch:
 
     @staticmethod
     def identity(packet):
-        """What tells a segment from one sent again: all but the checksum, which a device adds."""
+        """Return what tells a segment from one sent again: all but the checksum, which a device adds."""
         checksum_at = (20 if packet[0] >> 4 == 4 else 40) + 16
         return packet[:checksum_at] + packet[checksum_at + 2:]
 

@@ -67,6 +67,6 @@ add_hub_device()
 	(umask 077 && echo "${PRIVATE[0]}" >"$TMP/$hub/wg0.key")
 	recipe device
 	[[ ${#DIAGNOSTICS[@]} -eq 0 ]] || bail_out "${DIAGNOSTICS[*]}"
-	# What topology.sh calls it
+	# The name that it has in topology.sh
 	ip_hub link property add dev wg0 altname hub
 }

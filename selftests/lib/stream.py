@@ -11,7 +11,7 @@ traffic.sh runs this as a coprocess. Each line of its input is a command, each l
 its output the answer:
 
     more COUNT    go on until COUNT packets more have arrived, each way
-    end           send no more; "none lost", or what became of them
+    end           stop sending; "none lost", or what became of them
 """
 
 import contextlib
@@ -37,7 +37,7 @@ WINDOW, PAUSE = 32, 0.2 * SLOW
 
 
 class Way:
-    """What one socket sends, and who receives it."""
+    """The datagrams of one socket, and those who receive them."""
 
     def __init__(self, name, magic, src, dst):
         self.name = name
@@ -76,7 +76,7 @@ class Way:
             self.elsewhere[name] = self.elsewhere.get(name, 0) + 1
 
     def verdict(self):
-        """What became of all that has been sent, if not what should."""
+        """Return what became of all that has been sent, if not what should."""
         bad = [f"{len(self.missing)} lost"] if self.missing else []
         bad += [f"{count} at {name}" for name, count in self.elsewhere.items()]
         bad += [f"{count} not sent: {text}" for text, count in self.errors.items()]

@@ -93,7 +93,7 @@ cleanup()
 	rm -rf "$TMP"
 }
 
-# What a test file has to clean up beyond namespaces; it may redefine this.
+# Clean up what a test file has beyond namespaces; it may redefine this.
 cleanup_file() { :; }
 
 # --- addresses -------------------------------------------------------------

@@ -251,7 +251,7 @@ class Lab:
     # --- packets -----------------------------------------------------------
 
     def packet_sender(self, name, packet):
-        """What sends a packet made by hand through the WireGuard device of a namespace."""
+        """Return a function that sends a packet made by hand through the device of a namespace."""
         sock = self.packet_sockets[name]
         protocol = ETH_P_IP if packet.dst.version == 4 else ETH_P_IPV6
         mark = [(socket.SOL_SOCKET, SO_MARK, struct.pack("=I", packet.mark))]
@@ -259,7 +259,7 @@ class Lab:
             [forged(packet, payload)], mark if packet.mark else [], 0, (DEVICE, protocol))
 
     def socket_sender(self, packet):
-        """What sends a datagram from the UDP socket of the hub that has its source port."""
+        """Return a function that sends a datagram from the hub's UDP socket with its source port."""
         sock = self.sockets[packet.dst.version, packet.sport]
         controls = [(socket.SOL_SOCKET, SO_MARK, struct.pack("=I", packet.mark))]
         dsfield = struct.pack("=i", packet.dscp << 2)

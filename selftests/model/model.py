@@ -84,7 +84,7 @@ class Rule:
 
 @named()
 class Flow:
-    """What is looked up, and a packet's header; as if sent by the host, hence iif."""
+    """The address that is looked up, and a packet's header; as if sent by the host, hence iif."""
     dst: object
     src: object = None
     sport: int = None

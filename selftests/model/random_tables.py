@@ -83,7 +83,7 @@ class Round:
         how = draw.weighted(socket=10, bound=2, hub=3, peer=8, **self.in_vrf)
         if how == "peer":
             packet = self.packet(version, draw.choice(SOCKET_PORTS))
-            # What a peer sends may say anything.
+            # A packet of a peer may say anything.
             packet = replace(packet, mark=0, src=draw.address(version), dst=draw.choice(
                 (packet.src, packet.dst)))
             peers = sorted(self.device.peers)
@@ -129,7 +129,7 @@ class Round:
         return shots
 
     def is_seen(self, shot):
-        """What is local to a VRF goes past the packet sockets on its device."""
+        """Packets that are local to a VRF go past the packet sockets on its device."""
         return not self.in_vrf or (VRF, None) not in self.expected(shot)
 
     # --- the model's word --------------------------------------------------
@@ -182,7 +182,7 @@ class Round:
         return self.resolver.ask(shot.packet, unrouted=shot.how == "hub")
 
     def answers(self, shot, fate, counters):
-        """What wgvia resolve may say of a packet of this fate"""
+        """Return the answers that wgvia resolve may give for a packet of this fate."""
         if fate == "error":
             # A broadcast address has a route; a socket is refused it.
             return {("unreachable", None, None)} | {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What wgvia resolve says of packets: asked in bulk, by netlink."""
+"""Answers of wgvia resolve about packets: asked for in bulk, by netlink."""
 
 import base64
 import socket

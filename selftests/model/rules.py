@@ -65,7 +65,7 @@ def pref(rules, number):
 
 
 def words_of_rule(rules, number):
-    """What ip rule add is told of one rule"""
+    """The words of ip rule add for one rule"""
     rule = rules[number]
     words = ["not"] if rule.invert else []
     words += ["proto", "boot", "pref", str(pref(rules, number))]

@@ -147,7 +147,7 @@ class Tables:
 
     @staticmethod
     def refused(*command, says):
-        """What a command says that has to fail: `says`, or else all of it."""
+        """Run a command that has to fail; return `says` if its error has that, else all of it."""
         try:
             run(*command)
         except OSError as err:

@@ -89,7 +89,7 @@ static void __exit rival_exit(void)
 					 ftrace_jmp_set((unsigned long)lookup_dst), true);
 	else
 		unregister_ftrace_function(&ipmodify_ops);
-	/* Who is in lookup_dst() has BH disabled. */
+	/* lookup_dst() runs with BH disabled. */
 	synchronize_net();
 }
 
