@@ -34,10 +34,8 @@ use crate::{
             Through,
             Visited, //
         },
-        packet::{
-            Packet,
-            PacketPath, //
-        },
+        packet::Packet,
+        packet_path::PacketPath,
         route::{
             Place,
             Route, //

@@ -6,7 +6,7 @@ use super::bindings;
 use core::marker::PhantomData;
 use kernel::prelude::*;
 
-/// Where a netlink request's error or warning is explained.
+/// The place to explain a netlink request's error or warning.
 ///
 /// A message given with an error is printed as the error, one given with success as a warning.
 ///

@@ -7,7 +7,7 @@
 use super::{
     bindings,
     netdev::NetDevice,
-    packet::{
+    packet_path::{
         with_packet_path,
         PacketPath, //
     },
@@ -95,7 +95,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// How many tables a packet is looked up in at the most.
+    /// The most tables that a packet is looked up in.
     pub(crate) const MAX: usize = 64;
 
     const fn new(seq: u32) -> Self {

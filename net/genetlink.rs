@@ -154,7 +154,7 @@ impl<'a> Request<'a> {
         unsafe { Net::from_raw(bindings::genl_info_net(self.info)) }
     }
 
-    /// Where to explain an error.
+    /// The place to explain an error.
     pub(crate) fn extack(&self) -> ExtAck<'_> {
         // SAFETY: Valid by the type invariants, for the time of the request.
         unsafe { ExtAck::from_raw((*self.info).extack) }
@@ -201,7 +201,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Where a dump goes on after a full message.
+/// The place where a dump goes on after a full message.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor {
@@ -273,7 +273,7 @@ impl<'a> Dump<'a> {
         net
     }
 
-    /// Where to go on; all zero at first.
+    /// The place to go on; all zero at first.
     pub(crate) fn cursor(&mut self) -> &mut Cursor {
         const {
             assert!(size_of::<Cursor>() <= size_of::<bindings::netlink_callback__bindgen_ty_1>());

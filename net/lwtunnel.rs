@@ -131,7 +131,7 @@ impl<'p> EncapRef<'p> {
     }
 }
 
-/// Where a state keeps its data.
+/// Return the place where a state keeps its data.
 fn data<T: Encap>(lwtstate: *const bindings::lwtunnel_state) -> *mut Data<T> {
     const {
         assert!(

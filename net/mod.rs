@@ -5,8 +5,8 @@
 //! All unsafe code of the module lives below here, and nothing here knows of the policy: where the
 //! kernel calls in, the policy implements a trait or fills in a macro. The policy sees types whose
 //! misuse does not compile: references that live as long as an RCU read-side critical section
-//! ([`packet::PacketPath`]), values that exist only while RTNL is held ([`rtnl::Rtnl`]), counted
-//! references that give themselves back.
+//! ([`packet_path::PacketPath`]), values that exist only while RTNL is held ([`rtnl::Rtnl`]),
+//! counted references that give themselves back.
 
 pub(crate) mod addr;
 pub(crate) mod bindings;
@@ -24,6 +24,7 @@ pub(crate) mod nexthop;
 pub(crate) mod notification;
 pub(crate) mod notifier;
 pub(crate) mod packet;
+pub(crate) mod packet_path;
 pub(crate) mod per_net;
 pub(crate) mod percpu;
 pub(crate) mod rcu;

@@ -6,7 +6,7 @@
 
 use super::{
     bindings,
-    packet::PacketPath,
+    packet_path::PacketPath,
     rtnl::Rtnl, //
 };
 use core::{
@@ -40,6 +40,7 @@ impl<'a> Net<'a> {
         Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
     }
 
+    /// Return the pointer.
     pub(super) fn as_raw(self) -> *mut bindings::net {
         self.0.as_ptr()
     }
@@ -118,6 +119,7 @@ impl NetDevice {
         unsafe { &*ptr.cast() }
     }
 
+    /// Return the pointer.
     pub(super) fn as_raw(&self) -> *mut bindings::net_device {
         self.0.get()
     }

@@ -11,7 +11,7 @@ use super::{
     genetlink::Family,
     netdev::Net,
     netlink::Message,
-    packet::PacketPath, //
+    packet_path::PacketPath, //
 };
 use core::{
     marker::PhantomData,

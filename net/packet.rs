@@ -8,63 +8,19 @@ use super::{
     addr,
     bindings,
     netdev::NetDevice,
-    nexthop::Nexthop, //
+    nexthop::Nexthop,
+    packet_path::PacketPath, //
 };
 use core::{
     mem::ManuallyDrop,
     net::IpAddr,
     ptr::NonNull, //
 };
-use kernel::types::NotThreadSafe;
-
-/// Evidence of being on the packet path: in softirq context or with BH disabled, under RCU.
-///
-/// Objects that are found in RCU-protected structures live as long as a reference to this.
-///
-/// # Invariants
-///
-/// BH is disabled, and an RCU read-side critical section goes on, for as long as this exists.
-pub(crate) struct PacketPath(NotThreadSafe);
-
-impl PacketPath {
-    /// Evidence for a caller that is on the packet path.
-    ///
-    /// # Safety
-    ///
-    /// For as long as the result lives, BH is disabled and an RCU read-side critical section, which
-    /// the caller is in, goes on.
-    pub(super) unsafe fn assume() -> Self {
-        // INVARIANT: The caller promises it.
-        Self(NotThreadSafe)
-    }
-}
 
 #[derive(Clone, Copy)]
 enum Protocol {
     V4,
     V6,
-}
-
-/// Call `f` as on the packet path, in process context. Then let others run, who have waited for the
-/// CPU.
-pub(crate) fn with_packet_path<R>(f: impl FnOnce(&PacketPath) -> R) -> R {
-    let result = on_packet_path(f);
-    // SAFETY: The caller is in process context.
-    unsafe { bindings::wgvia_cond_resched() };
-    result
-}
-
-/// Call `f` as on the packet path, in any context with interrupts on.
-pub(crate) fn on_packet_path<R>(f: impl FnOnce(&PacketPath) -> R) -> R {
-    // SAFETY: Ended below; nothing in between can return past that or unwind.
-    unsafe { bindings::wgvia_packet_path_begin() };
-    // SAFETY: BH is disabled, and an RCU read-side critical section goes on, until after `path` is
-    // gone.
-    let path = unsafe { PacketPath::assume() };
-    let result = f(&path);
-    // SAFETY: Begun above.
-    unsafe { bindings::wgvia_packet_path_end() };
-    result
 }
 
 /// A packet that belongs to this object.
@@ -147,6 +103,7 @@ impl<'p> Packet<'p> {
         })
     }
 
+    /// Return the pointer.
     pub(super) fn as_raw(&self) -> *mut bindings::sk_buff {
         self.skb.as_ptr()
     }
@@ -226,7 +183,7 @@ impl<'p> Packet<'p> {
         NonNull::new(skb).map(OwnedPacket)
     }
 
-    /// How many packets it will be on the wire: more than one for a GSO packet.
+    /// Return the number of packets that it will be on the wire: more than one for a GSO packet.
     pub(crate) fn segments(&self) -> u64 {
         // SAFETY: Valid by the type invariants.
         u64::from(unsafe { bindings::wgvia_skb_segs(self.as_raw()) })

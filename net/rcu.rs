@@ -6,7 +6,7 @@
 
 use super::{
     bindings,
-    packet::PacketPath, //
+    packet_path::PacketPath, //
 };
 use core::{
     marker::PhantomData,

@@ -12,14 +12,14 @@ use super::{
         is_advertised,
         Nexthop, //
     },
-    packet::PacketPath, //
+    packet_path::PacketPath, //
 };
 use core::{
     marker::PhantomData,
     ptr, //
 };
 
-/// How many members of a multipath route or nexthop group are looked at, of the thousands that
+/// The most members of a multipath route or nexthop group that are looked at, of the thousands that
 /// there may be.
 pub(crate) const MAX_MEMBERS: u32 = 64;
 
@@ -207,7 +207,7 @@ pub(crate) struct NexthopsOn<'p> {
     dev: *mut bindings::net_device,
     advertised: bool,
     cursor: Cursor,
-    /// How many more are looked at.
+    /// The number of members that are still looked at.
     left: u32,
     _path: PhantomData<&'p PacketPath>,
 }

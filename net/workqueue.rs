@@ -9,7 +9,7 @@
 
 use super::{
     bindings,
-    packet::PacketPath, //
+    packet_path::PacketPath, //
 };
 use core::ptr::{
     self,

@@ -9,7 +9,7 @@
 
 use crate::{
     net::{
-        packet::PacketPath,
+        packet_path::PacketPath,
         wireguard::{
             PeerRef,
             PeerSlot,
@@ -35,6 +35,7 @@ impl Binding {
         &self.via
     }
 
+    /// Make a binding without a peer.
     pub(super) fn new(via: Arc<Via>, key: PublicKey) -> Self {
         Self {
             via,

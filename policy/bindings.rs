@@ -89,6 +89,7 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
+    /// Make a table without bindings, to which none may be added yet.
     pub(super) fn new() -> impl PinInit<Self> {
         let table = Table {
             tree: RBTree::new(),

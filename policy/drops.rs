@@ -25,6 +25,7 @@ pub(super) struct Drops {
 }
 
 impl Drops {
+    /// Make those of no peer.
     pub(super) const fn new() -> Self {
         Self {
             key: [const { Atomic::new(0) }; WORDS],

@@ -19,7 +19,7 @@ use crate::{
             notify,
             Group, //
         },
-        packet::{
+        packet_path::{
             on_packet_path,
             PacketPath, //
         },

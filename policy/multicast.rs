@@ -11,10 +11,10 @@
 use crate::{
     net::{
         packet::{
-            with_packet_path,
             OwnedPacket,
             Packet, //
         },
+        packet_path::with_packet_path,
         time::uptime_ms,
         wireguard::{
             Device,
@@ -42,14 +42,14 @@ use kernel::{
     workqueue::WorkItem, //
 };
 
-/// How many copies a packet makes where it is sent, and how many slots it looks at for them.
+/// The most copies that a packet makes where it is sent, and the most slots it looks at for them.
 const AT_ONCE: usize = 64;
 const LOOKED_AT_ONCE: usize = 1024;
 
-/// How many packets may wait for the rest of their copies.
+/// The most packets that may wait for the rest of their copies.
 const WAITING: usize = 16;
 
-/// How many peers without a session get a copy in any second.
+/// The most peers without a session that get a copy in any second.
 const PER_SECOND: usize = 16;
 
 /// The slots of peers that a packet has not come to yet. It begins with another one each time, and
@@ -58,7 +58,7 @@ const PER_SECOND: usize = 16;
 struct Rest {
     next: usize,
     left: usize,
-    /// How many slots there were.
+    /// The number of slots that there were.
     len: usize,
 }
 
@@ -130,6 +130,7 @@ pub(super) struct Multicast {
 }
 
 impl Multicast {
+    /// Make the state of a device that has copied nothing.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             state <- new_spinlock_irq!(State::new(), "wgvia::Multicast::state"),

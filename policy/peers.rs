@@ -6,7 +6,7 @@
 
 use crate::{
     net::{
-        packet::{
+        packet_path::{
             with_packet_path,
             PacketPath, //
         },
@@ -43,7 +43,7 @@ use kernel::{
     },
 };
 
-/// How many slots the first chunk has; each that follows has as many as all before it.
+/// The number of slots of the first chunk; each that follows has as many as all before it.
 const FIRST: usize = 64;
 
 /// Slots, and the chunk that follows. A chunk stays as long as the device.
@@ -79,7 +79,7 @@ struct Index {
     slots: RBTree<PublicKey, usize>,
     /// Slots below [`Peers::len`] that are empty.
     free: KVVec<usize>,
-    /// How many numbers were added to [`Peers::numbers`].
+    /// The count of numbers that were added to [`Peers::numbers`].
     added: usize,
     /// Whether there was no memory for a peer.
     incomplete: bool,
@@ -89,9 +89,9 @@ struct Index {
 #[pin_data]
 pub(crate) struct Peers {
     first: SetOnce<Chunk>,
-    /// How many slots have ever been used.
+    /// The number of slots that have ever been used.
     len: Atomic<usize>,
-    /// Where to find a peer. Written under the lock of the index.
+    /// The number of the slot that a peer is in. Written under the lock of the index.
     numbers: RcuBox<Numbers>,
     /// Nests below WireGuard's update lock of the device.
     #[pin]
@@ -99,6 +99,7 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
+    /// Make a table without peers.
     pub(super) fn new() -> impl PinInit<Self> {
         let index = Index {
             slots: RBTree::new(),

@@ -12,10 +12,8 @@ use crate::{
             Flow, //
         },
         nexthop::Nexthop,
-        packet::{
-            with_packet_path,
-            Packet, //
-        },
+        packet::Packet,
+        packet_path::with_packet_path,
         route::Place,
         rtnl::Rtnl,
         wireguard::{

@@ -7,7 +7,7 @@
 use crate::{
     net::{
         fib_rules::TableCache,
-        packet::PacketPath,
+        packet_path::PacketPath,
         rtnl::{
             synchronize,
             Rtnl,

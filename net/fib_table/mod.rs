@@ -17,7 +17,7 @@ use super::{
         TableCache, //
     },
     netdev::NetDevice,
-    packet::PacketPath,
+    packet_path::PacketPath,
     route::{
         Place,
         Route, //

@@ -153,7 +153,7 @@ impl<'p> Query<'_, 'p> {
     }
 }
 
-/// Which of a route's prefixes a tree is sorted by.
+/// The prefix of a route that a tree is sorted by.
 #[derive(Clone, Copy)]
 enum Key6 {
     Destination,

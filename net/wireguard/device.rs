@@ -11,10 +11,8 @@ use crate::net::{
     addr,
     bindings,
     netdev::NetDevice,
-    packet::{
-        Packet,
-        PacketPath, //
-    },
+    packet::Packet,
+    packet_path::PacketPath,
     rtnl::Rtnl, //
 };
 use core::net::IpAddr;

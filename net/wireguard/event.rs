@@ -12,7 +12,7 @@ use crate::net::{
     addr,
     bindings,
     netdev::NetDevice,
-    packet::{
+    packet_path::{
         on_packet_path,
         PacketPath, //
     },

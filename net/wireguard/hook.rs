@@ -14,10 +14,8 @@ use crate::net::{
         NetDevice,
         NetDeviceRef, //
     },
-    packet::{
-        Packet,
-        PacketPath, //
-    },
+    packet::Packet,
+    packet_path::PacketPath,
     rtnl::Rtnl, //
 };
 use core::{

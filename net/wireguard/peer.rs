@@ -4,7 +4,7 @@
 
 use crate::net::{
     bindings,
-    packet::PacketPath, //
+    packet_path::PacketPath, //
 };
 use core::{
     marker::PhantomData,
