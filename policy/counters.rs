@@ -5,7 +5,7 @@
 #![deny(unsafe_code)]
 
 use crate::net::{
-    bindings,
+    bindings as abi,
     percpu::PerCpuCounters, //
 };
 use kernel::prelude::*;
@@ -18,7 +18,7 @@ macro_rules! counters {
         #[derive(Clone, Copy)]
         #[repr(u32)]
         pub(crate) enum Counter {
-            $($counter = bindings::$attr,)*
+            $($counter = abi::$attr,)*
         }
 
         impl Counter {
@@ -102,7 +102,7 @@ impl Counter {
     }
 }
 
-const COUNT: usize = bindings::WGVIA_A_COUNTERS_MAX as usize;
+const COUNT: usize = abi::WGVIA_A_COUNTERS_MAX as usize;
 
 /// The counters of a device, in packets.
 pub(crate) struct Counters(PerCpuCounters<COUNT>);

@@ -6,7 +6,7 @@
 
 use crate::{
     net::{
-        bindings,
+        bindings as abi,
         flow::{
             Dst,
             Flow, //
@@ -43,15 +43,15 @@ use kernel::prelude::*;
 #[repr(u32)]
 pub(crate) enum Outcome {
     /// It is sent to the peer, or accepted from it.
-    Accept = bindings::wgvia_verdict_WGVIA_VERDICT_ACCEPT,
+    Accept = abi::wgvia_verdict_WGVIA_VERDICT_ACCEPT,
     /// It is sent to each peer.
-    Copy = bindings::wgvia_verdict_WGVIA_VERDICT_COPY,
+    Copy = abi::wgvia_verdict_WGVIA_VERDICT_COPY,
     /// It is dropped.
-    Drop = bindings::wgvia_verdict_WGVIA_VERDICT_DROP,
+    Drop = abi::wgvia_verdict_WGVIA_VERDICT_DROP,
     /// The host sends it by another device.
-    Elsewhere = bindings::wgvia_verdict_WGVIA_VERDICT_ELSEWHERE,
+    Elsewhere = abi::wgvia_verdict_WGVIA_VERDICT_ELSEWHERE,
     /// The host does not send it.
-    Unreachable = bindings::wgvia_verdict_WGVIA_VERDICT_UNREACHABLE,
+    Unreachable = abi::wgvia_verdict_WGVIA_VERDICT_UNREACHABLE,
 }
 
 /// A packet to ask about.

@@ -4,7 +4,7 @@
 
 #![deny(unsafe_code)]
 
-use crate::net::bindings;
+use crate::net::bindings as abi;
 use kernel::prelude::*;
 
 /// The nexthops that choose the peer of a packet.
@@ -12,11 +12,11 @@ use kernel::prelude::*;
 #[repr(u32)]
 pub(crate) enum Mode {
     /// None: no hook is attached, and no nexthop may name a peer of the device.
-    Off = bindings::wgvia_mode_WGVIA_MODE_OFF,
+    Off = abi::wgvia_mode_WGVIA_MODE_OFF,
     /// Those that name a peer.
-    Auto = bindings::wgvia_mode_WGVIA_MODE_AUTO,
+    Auto = abi::wgvia_mode_WGVIA_MODE_AUTO,
     /// Those that name a peer, and those with a gateway.
-    On = bindings::wgvia_mode_WGVIA_MODE_ON,
+    On = abi::wgvia_mode_WGVIA_MODE_ON,
 }
 
 impl TryFrom<u32> for Mode {
@@ -35,13 +35,13 @@ impl TryFrom<u32> for Mode {
 #[repr(u32)]
 pub(crate) enum Filter {
     /// The longest prefix on the device leads to the peer.
-    Device = bindings::wgvia_filter_WGVIA_FILTER_DEVICE,
+    Device = abi::wgvia_filter_WGVIA_FILTER_DEVICE,
     /// The route that a reply would take leads through the device to the peer.
-    Strict = bindings::wgvia_filter_WGVIA_FILTER_STRICT,
+    Strict = abi::wgvia_filter_WGVIA_FILTER_STRICT,
     /// As [`Self::Device`], or the longest prefix by any device leads through this one.
-    Loose = bindings::wgvia_filter_WGVIA_FILTER_LOOSE,
+    Loose = abi::wgvia_filter_WGVIA_FILTER_LOOSE,
     /// None.
-    None = bindings::wgvia_filter_WGVIA_FILTER_NONE,
+    None = abi::wgvia_filter_WGVIA_FILTER_NONE,
 }
 
 impl TryFrom<u32> for Filter {
