@@ -82,7 +82,7 @@ pub enum Command {
         #[arg(value_name = "DEV|default", value_parser = device_name)]
         device: Option<String>,
         /// Part of the device to show; its settings and counters if left out.
-        what: Option<What>,
+        part: Option<Part>,
     },
     /// Print what happens to WireGuard devices, as it happens.
     ///
@@ -192,7 +192,7 @@ pub struct Route {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum What {
+pub enum Part {
     /// Its peers.
     Peers,
 }
@@ -412,8 +412,8 @@ mod tests {
             let cli = read(line).unwrap();
             assert!(cli.json, "{line}");
             match cli.command {
-                Command::Show { device, what } => {
-                    assert_eq!((device.as_deref(), what), (Some("wg0"), None));
+                Command::Show { device, part } => {
+                    assert_eq!((device.as_deref(), part), (Some("wg0"), None));
                 }
                 other => panic!("{other:?}"),
             }

@@ -27,7 +27,7 @@ mod wgvia;
 mod wireguard;
 
 use clap::Parser;
-use cli::{Action, Cli, Command, What};
+use cli::{Action, Cli, Command, Part};
 use error::Error;
 use key::Key;
 use monitor::{Monitor, Style};
@@ -71,12 +71,12 @@ fn run(cli: Cli) -> Result<(), Error> {
     match command {
         Command::Set(set) => set::set(&set.device, &set.words),
         Command::Load { file } => set::load(&file),
-        Command::Show { device, what: None } if device.as_deref() == Some(set::DEFAULT) => {
+        Command::Show { device, part: None } if device.as_deref() == Some(set::DEFAULT) => {
             print(json, &[Wgvia::open()?.defaults()?], "")
         }
         Command::Show {
             device: Some(device),
-            what: Some(What::Peers),
+            part: Some(Part::Peers),
         } => {
             let mut wgvia = Wgvia::open()?;
             let mut states = wgvia.peers(&device)?;
