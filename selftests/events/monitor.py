@@ -22,14 +22,15 @@ class Tool:
 
     def __init__(self, *command):
         # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                                        start_new_session=True)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.kill()
+        # With what it has started, which would keep the namespace
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
 
