@@ -45,7 +45,7 @@ def table(head, rows):
 
 def lookups(cases):
     for what, title in ("choose", "Choosing a peer"), ("check", "Checking a source"):
-        print(f"### {title}: ns for a packet, and the ratio to AllowedIPs\n")
+        print(f"## {title}: ns for a packet, and the ratio to AllowedIPs\n")
         rows = []
         for case in cases:
             if case["what"] != what:
@@ -57,12 +57,22 @@ def lookups(cases):
                          f"{routes:.1f}", f"**{ratio:.2f}**", f"{low:.2f} to {high:.2f}"])
         table(["family", "prefixes", "peers", "nexthops", "addresses", "route by", "AllowedIPs",
                "wgvia", "ratio", "of the rounds"], rows)
+    print("![Cost against the number of prefixes](lookups.svg)\n")
+
+
+def control(cases):
+    print("## Time to install, and memory\n")
+    table(["family", "prefixes", "", "s", "bytes for each"],
+          [[f"IPv{case['family']}", f"{case['count']:,}", case["way"], f"{case['seconds']:.2f}",
+            f"{case['bytes']:.0f}"] for case in cases])
 
 
 def main():
     folder, heading = sys.argv[1:]
-    print(f"{heading}\n")
+    print("<!-- SPDX-License-Identifier: GPL-2.0 -->")
+    print(f"# Figures of `make bench`\n\n{heading}\n")
     lookups(read(folder, "lookups"))
+    control(read(folder, "control"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Measure what prefixes take: memory, and time to install and to move them.
+
+    control.py
+
+In a guest. Prints a line of JSON for each case: seconds, and where memory is asked for,
+bytes for each prefix.
+"""
+
+import json
+import pathlib
+import re
+import socket
+import time
+
+import rtnl
+from tables import ALLOWEDIPS, ROUTES, Nexthops, Peers, prefixes, run, set_up, tear_down
+
+SIZES = {4: 1000000, 6: 200000}
+MOVED = 100000
+# Of the devices in tables.py
+PEERS = 1000
+
+
+def used():
+    """Return the bytes that the kernel has taken and not given back."""
+    time.sleep(1)  # for RCU
+    text = pathlib.Path("/proc/meminfo").read_text(encoding="ascii")
+    fields = dict(re.findall(r"^(\w+): +(\d+) kB$", text, re.M))
+    return 1024 * sum(int(fields[name]) for name in ("Slab", "VmallocUsed", "Percpu"))
+
+
+class Case:
+    """Time and memory of what is done inside."""
+
+    def __init__(self, **names):
+        self.names = names
+
+    def __enter__(self):
+        self.before = used()
+        self.start = time.monotonic()
+
+    def __exit__(self, kind, value, traceback):
+        if kind:
+            return
+        seconds = time.monotonic() - self.start
+        taken = max(0, used() - self.before) / self.names["count"]
+        print(json.dumps({**self.names, "seconds": seconds, "bytes": taken}), flush=True)
+
+
+def install(version):
+    """Install prefixes in each way, and move some."""
+    size = SIZES[version]
+    table = prefixes(version, size)
+    peers = Peers(PEERS)
+    oif = socket.if_nametoindex(ROUTES)
+    stream = rtnl.Stream()
+    peers.configure(ALLOWEDIPS, lambda _: [])
+    peers.configure(ROUTES, peers.hosts)
+    run("wgvia", "set", ROUTES, "mode", "on")
+    names = {"family": version, "count": size}
+    with Case(**names, way="AllowedIPs, wg setconf"):
+        peers.configure(ALLOWEDIPS, peers.shares(version, table))
+    peers.configure(ALLOWEDIPS, lambda _: [])
+    deletions = list(stream.chunks(
+        [rtnl.route(rtnl.RTM_DELROUTE, prefix, b"") for prefix in table]))
+
+    def routes(way, attributes, objects=()):
+        stream.send(stream.chunks(objects))
+        chunks = list(stream.chunks(
+            Nexthops(version, "", oif, peers).routes(rtnl.RTM_NEWROUTE, table, attributes)))
+        with Case(**names, way=way):
+            stream.send(chunks)
+        stream.send(deletions)
+
+    keys = Nexthops(version, "key", oif, peers)
+    gateways = Nexthops(version, "gateway", oif, peers)
+    routes("on-link routes", lambda _: rtnl.by_device(oif))
+    routes("routes by gateway", gateways.of_route)
+    routes("routes by key", keys.of_route)
+    routes("routes by nexthop object with a key", lambda number: rtnl.by_object(number + 1),
+           keys.objects())
+    # All by one object
+    some = table[:MOVED]
+    stream.send(stream.chunks([rtnl.route(rtnl.RTM_NEWROUTE, prefix, rtnl.by_object(1))
+                               for prefix in some]))
+    with Case(family=version, count=MOVED, way="moved by one message"):
+        stream.send([keys.object(1, 1, rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE)])
+    stream.send(stream.chunks([rtnl.route(rtnl.RTM_DELROUTE, prefix, b"") for prefix in some]))
+    stream.send(stream.chunks([rtnl.delete_nexthop(number + 1) for number in range(PEERS)]))
+
+
+def many_peers(version, count):
+    """Install a route for each of many peers, then two."""
+    peers = Peers(count)
+    oif = socket.if_nametoindex(ROUTES)
+    with Case(family=version, count=count, way="peers, wg setconf"):
+        peers.configure(ROUTES, peers.hosts)
+    stream = rtnl.Stream()
+    for way in "key", "gateway":
+        to = Nexthops(version, way, oif, peers)
+        for each in 1, 2:
+            table = prefixes(version, each * count)
+            chunks = list(stream.chunks(to.routes(rtnl.RTM_NEWROUTE, table, to.of_route)))
+            with Case(family=version, count=each * count,
+                      way=f"routes by {way}, {each} for each of {count:,} peers"):
+                stream.send(chunks)
+            stream.send(stream.chunks(
+                [rtnl.route(rtnl.RTM_DELROUTE, prefix, b"") for prefix in table]))
+
+
+def main():
+    set_up(ALLOWEDIPS, ROUTES)
+    for version in 4, 6:
+        install(version)
+    tear_down(ALLOWEDIPS, ROUTES)
+    set_up(ROUTES)
+    run("wgvia", "set", ROUTES, "mode", "on")
+    for version in 4, 6:
+        many_peers(version, 10000)
+
+
+main()
