@@ -119,6 +119,7 @@ class World:
         # Without the module it is off.
         self.mode = History("AUTO")
         self.filter = History("DEVICE")
+        self.multicast = History(False)
         # Does a route through another device lead to what peers send from?
         self.elsewhere = [History(False) for _ in prefixes]
 
@@ -156,7 +157,10 @@ class World:
         keys = self.present[packet.peer].between(*span) - {None}
         if not keys:
             return False
-        modes, atoms = self.mode.between(*span), self.atoms(packet.prefix, span)
+        modes = self.mode.between(*span)
+        if packet.direction == traffic.TO_GROUP:
+            return True in self.multicast.between(*span) and modes != {"OFF"}
+        atoms = self.atoms(packet.prefix, span)
         kinds = {atom[0] for atom in atoms}
         owner = packet.peer in self.allowed[packet.prefix].between(*span)
         # AllowedIPs alone decide where no route names a peer.
@@ -177,7 +181,7 @@ class World:
 
     def explain(self, packet):
         """Lines on what the packet met, with the seconds since it was sent."""
-        histories = {"mode": self.mode, "filter": self.filter,
+        histories = {"mode": self.mode, "filter": self.filter, "multicast": self.multicast,
                      "elsewhere": self.elsewhere[packet.prefix],
                      "key of the peer": self.present[packet.peer],
                      "AllowedIPs": self.allowed[packet.prefix], "route": self.route[packet.prefix],

@@ -29,6 +29,9 @@ SO_TIMESTAMPNS, UDP_SEGMENT = 35, 103
 IPV6_FREEBIND = 78
 # From a socket of the hub, a peer, a packet socket of the hub, and from behind the hub.
 TO_PEER, TO_HUB, NO_DST, FORWARDED = DIRECTIONS = range(4)
+# From a socket of the hub to a group, in which every host is
+TO_GROUP = 4
+GROUP = {socket.AF_INET: "224.0.0.1", socket.AF_INET6: "ff02::1"}
 HUB = {socket.AF_INET: "10.0.0.254", socket.AF_INET6: "fd00::fe"}
 
 PAYLOAD = struct.Struct("=4sBBHd48x")
@@ -119,6 +122,11 @@ class Hub(Endpoint):
         self.unconnected = {family: socket.socket(family, socket.SOCK_DGRAM) for family in HUB}
         self.packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         self.connected = {}
+        # What comes in by another device would be no sign of a copy.
+        self.to_groups = {family: socket.socket(family, socket.SOCK_DGRAM) for family in GROUP}
+        self.to_groups[socket.AF_INET].setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+        self.to_groups[socket.AF_INET6].setsockopt(
+            socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
 
     def draw(self):
         """A prefix, its family and an address in it"""
@@ -140,8 +148,20 @@ class Hub(Endpoint):
         except OSError as err:
             self.results[errno.errorcode[err.errno]] += 1
 
+    def send_to_group(self, family):
+        """By the device, which is another one from time to time"""
+        try:
+            self.to_groups[family].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"hub")
+        except OSError as err:
+            self.results[errno.errorcode[err.errno]] += 1
+            return
+        self.send(self.to_groups[family], TO_GROUP, 0, 0, (GROUP[family], PORT))
+
     def step(self):
         prefix, family, address = self.draw()
+        if self.random.random() < 0.1:
+            self.send_to_group(family)
+            return
         if self.random.random() < 0.2:
             self.send_without_dst(prefix, family, address)
             return

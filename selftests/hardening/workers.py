@@ -300,8 +300,9 @@ class Device(Worker):
             time.sleep(self.random.uniform(0, 0.3))
 
     def multicast(self, on):
-        self.world.count(f"multicast {'on' if on else 'off'}",
-                         self.control.wgvia_set("hub", multicast=on))
+        with self.world.multicast.change(on) as change:
+            change.done = self.world.count(f"multicast {'on' if on else 'off'}",
+                                           self.control.wgvia_set("hub", multicast=on))
 
     def filter(self, name):
         with self.world.filter.change(name) as change:
@@ -317,11 +318,11 @@ class Device(Worker):
         """Deleted, and another of the same name, with the defaults."""
         world = self.world
         with world.device_lock, world.loss_of_routes(), world.mode.change("AUTO") as mode, \
-                world.filter.change("DEVICE") as filter_:
+                world.filter.change("DEVICE") as filter_, world.multicast.change(False) as multicast:
             gone = self.world.count("delete device", self.control.del_device("hub"))
             time.sleep(self.random.uniform(0, 0.3))
             if self.world.count("new device", self.control.add_device("hub")):
-                mode.done = filter_.done = gone
+                mode.done = filter_.done = multicast.done = gone
                 self.control.wg_set("hub", private=self.world.hub_key, port=51820)
                 self.peers.control = self.control
                 self.peers.add_all()
@@ -370,7 +371,8 @@ class Device(Worker):
             self.flush()
             world = self.world
             changes = [stack.enter_context(world.mode.change("AUTO")),
-                       stack.enter_context(world.filter.change("DEVICE"))]
+                       stack.enter_context(world.filter.change("DEVICE")),
+                       stack.enter_context(world.multicast.change(False))]
             # Without the module it is off, until the others are done.
             stack.enter_context(world.mode.change("OFF"))
             deadline = time.monotonic() + 20
