@@ -20,8 +20,10 @@ modules modules_install:
 	@scripts/check-kdir '$(KDIR)'
 	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $@
 
+# What Kbuild may remove it looks for in all folders, and build/ has objects of others.
 clean:
-	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $@
+	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $@ \
+		RCS_FIND_IGNORE="\( -name .git -o -path './$(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))' \) -prune -o"
 
 else
 
