@@ -122,7 +122,7 @@ class Hub(Endpoint):
         self.unconnected = {family: socket.socket(family, socket.SOCK_DGRAM) for family in HUB}
         self.packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         self.connected = {}
-        # What comes in by another device would be no sign of a copy.
+        # Only peers are to hear them.
         self.to_groups = {family: socket.socket(family, socket.SOCK_DGRAM) for family in GROUP}
         self.to_groups[socket.AF_INET].setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
         self.to_groups[socket.AF_INET6].setsockopt(
