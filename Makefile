@@ -20,7 +20,7 @@ modules modules_install:
 	@scripts/check-kdir '$(KDIR)'
 	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $@
 
-# What Kbuild may remove it looks for in all folders, and build/ has objects of others.
+# Kbuild removes objects in all folders, and those of build/ are others'.
 clean:
 	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $@ \
 		RCS_FIND_IGNORE="\( -name .git -o -path './$(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))' \) -prune -o"
