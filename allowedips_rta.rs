@@ -100,7 +100,7 @@ unsafe impl PeerHook for Via {
                 None => Verdict::Drop(Counter::TxDropMulticast),
             };
         }
-        verdict.count(self.counters(), packet.segments());
+        verdict.count(self.counters(), packet);
         match verdict {
             Verdict::Pass => Selection::Pass,
             Verdict::Accept(Receiver::Peer(peer), _) => Selection::Peer(peer),
@@ -122,7 +122,7 @@ unsafe impl PeerHook for Via {
         from: PeerRef<'_>,
     ) -> SourceCheck {
         let verdict = check(self, wg, packet, from, &mut ());
-        verdict.count(self.counters(), packet.segments());
+        verdict.count(self.counters(), packet);
         match verdict {
             Verdict::Pass => SourceCheck::Pass,
             Verdict::Accept((), _) => SourceCheck::Accept,

@@ -121,17 +121,6 @@ wgvia_skb_dst_on(const struct sk_buff *skb, const struct net_device *dev)
 	return skb_valid_dst(skb) && dst_dev_rcu(dst) == dev ? dst : NULL;
 }
 
-static inline const struct rtable *wgvia_dst_rtable(const struct dst_entry *dst)
-{
-	return dst_rtable(dst);
-}
-
-static inline const struct rt6_info *
-wgvia_dst_rt6_info(const struct dst_entry *dst)
-{
-	return dst_rt6_info(dst);
-}
-
 /* The type of lightweight tunnel that names a peer. A kernel without our patches has no
  * number for it: there it is one that the kernel itself is built not to use. bindgen
  * evaluates no BIT().
@@ -300,6 +289,13 @@ static inline unsigned long wgvia_percpu_alloc(size_t len)
 static inline void wgvia_percpu_free(unsigned long counter)
 {
 	free_percpu((void __percpu *)counter);
+}
+
+/* Counts as many packets as this one stands for */
+static inline void wgvia_percpu_count(unsigned long counter,
+				      const struct sk_buff *skb)
+{
+	this_cpu_add(*(u64 __percpu *)counter, wgvia_skb_segs(skb));
 }
 
 static inline void wgvia_percpu_add(unsigned long counter, u64 val)

@@ -15,6 +15,7 @@ use super::{
     rtnl::Rtnl, //
 };
 use core::{
+    marker::PhantomData,
     mem::offset_of,
     net::IpAddr, //
 };
@@ -78,7 +79,7 @@ impl Table {
 }
 
 /// Return the table of the VRF that `dev` is in.
-pub(super) fn vrf_table(dev: &NetDevice, _: &PacketPath) -> Option<u32> {
+fn vrf_table(dev: &NetDevice, _: &PacketPath) -> Option<u32> {
     // SAFETY: The device is valid, and the packet path is under RCU.
     let id = unsafe { bindings::l3mdev_fib_table_rcu(dev.as_raw()) };
     (id != 0).then_some(id)
@@ -190,6 +191,36 @@ unsafe fn rules(dev: &NetDevice, family: Family) -> *const bindings::fib_rules_o
     }
 }
 
+/// The rules of a family in the network namespace of a device, on the packet path.
+///
+/// # Invariants
+///
+/// The pointer is null, or that of the family's rules, which RCU keeps for `'p`.
+pub(super) struct Rules<'p> {
+    family: Family,
+    ops: *const bindings::fib_rules_ops,
+    _path: PhantomData<&'p PacketPath>,
+}
+
+impl<'p> Rules<'p> {
+    /// Return those of the namespace that `dev` is in.
+    pub(super) fn of(dev: &NetDevice, family: Family, _: &'p PacketPath) -> Self {
+        // INVARIANT: The namespace of a device keeps its rules, and RCU keeps the namespace.
+        Self {
+            family,
+            // SAFETY: The packet path is under RCU.
+            ops: unsafe { rules(dev, family) },
+            _path: PhantomData,
+        }
+    }
+
+    /// Return the pointer; null as long as there have only been the rules that a namespace
+    /// starts with.
+    pub(super) fn as_raw(&self) -> *const bindings::fib_rules_ops {
+        self.ops
+    }
+}
+
 /// The tables that the rules name at first. The trie of IPv4's table main has the routes of local
 /// too.
 static INITIAL4: Tables = initial([
@@ -218,26 +249,24 @@ impl TableCache {
         Self([RcuBox::new(), RcuBox::new()])
     }
 
-    /// Call `f` with the tables of the family in the namespace of `dev`, and whether they had to be
-    /// read from the rules: then [`Self::refresh`] is due.
+    /// Call `f` with the tables that the rules name. Return what it returns, and whether the tables
+    /// had to be read from the rules: then [`Self::refresh`] is due.
     pub(super) fn with<R>(
         &self,
-        dev: &NetDevice,
-        family: Family,
+        rules: &Rules<'_>,
         path: &PacketPath,
         f: impl FnOnce(&Tables) -> R,
     ) -> (R, bool) {
-        // SAFETY: The packet path is under RCU.
-        let ops = unsafe { rules(dev, family) };
+        let ops = rules.ops;
         if ops.is_null() {
-            let initial = match family {
+            let initial = match rules.family {
                 Family::V4 => &INITIAL4,
                 Family::V6 => &INITIAL6,
             };
             return (f(initial), false);
         }
-        // SAFETY: Not null, so that they are the rules of the namespace, which RCU keeps.
-        match unsafe { self.current(ops, family, path) } {
+        // SAFETY: Not null, so that it is valid by the type invariants of `Rules`.
+        match unsafe { self.current(ops, rules.family, path) } {
             Some(tables) => (f(tables), false),
             None => (with_read(ops, f), true),
         }

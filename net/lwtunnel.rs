@@ -14,7 +14,8 @@ use super::{
         Net,
         NetDevice, //
     },
-    netlink::Message, //
+    netlink::Message,
+    read_once::read_once, //
 };
 use core::{
     any::TypeId,
@@ -122,7 +123,7 @@ impl<'p> EncapRef<'p> {
         // with an id, and what has the id of `T` holds a state of `T`. That is dropped when nobody,
         // nor RCU, has the state any more.
         unsafe {
-            if u32::from((*self.0).type_) != T::TYPE || OWNED.load(Relaxed) != T::TYPE {
+            if u32::from((*self.0).type_) != T::TYPE || read_once(&OWNED) != T::TYPE {
                 return None;
             }
             let data = data::<T>(self.0);

@@ -28,6 +28,7 @@ pub(crate) mod packet_path;
 pub(crate) mod per_net;
 pub(crate) mod percpu;
 pub(crate) mod rcu;
+pub(crate) mod read_once;
 pub(crate) mod route;
 pub(crate) mod rtnl;
 #[cfg(any(CONFIG_WGVIA_STOCK, CONFIG_WGVIA_KUNIT_TEST))]

@@ -17,7 +17,10 @@ use super::{
     bindings,
     lwtunnel::EncapRef, //
 };
-use core::net::IpAddr;
+use core::{
+    mem::offset_of,
+    net::IpAddr, //
+};
 
 /// Tell whether these flags of an IPv6 route say that a router advertisement made it.
 pub(super) fn is_advertised(flags: u32) -> bool {
@@ -75,7 +78,9 @@ impl<'p> Nexthop<'p> {
         // redirect may change its gateway meanwhile (update_or_create_fnhe() in net/ipv4/route.c):
         // each member is then the old one or the new, and any bits are an address.
         let (nexthop, flags) = unsafe {
-            let rt = bindings::wgvia_dst_rtable(dst);
+            let rt = dst
+                .byte_sub(offset_of!(bindings::rtable, dst))
+                .cast::<bindings::rtable>();
             let gateway = &raw const (*rt).__bindgen_anon_1;
             let gateway = match u32::from((&raw const (*rt).rt_gw_family).read_volatile()) {
                 bindings::AF_INET => Some(addr::from_be32(
@@ -115,7 +120,9 @@ impl<'p> Nexthop<'p> {
         // SAFETY: The caller promises that this is an rt6_info; its state, gateway and destination
         // do not change, and of its flags only others than these.
         let (nexthop, flags) = unsafe {
-            let rt = bindings::wgvia_dst_rt6_info(dst);
+            let rt = dst
+                .byte_sub(offset_of!(bindings::rt6_info, dst))
+                .cast::<bindings::rt6_info>();
             let flags = (&raw const (*rt).rt6i_flags).read_volatile();
             let nexthop = Self {
                 encap: EncapRef::from_raw((*dst).lwtstate),

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    packet::Packet, //
+};
 use core::num::NonZeroUsize;
 use kernel::prelude::*;
 
@@ -35,6 +38,16 @@ impl<const N: usize> PerCpuCounters<N> {
             // SAFETY: The counter is within the per-CPU allocation of the type invariants, and
             // `this_cpu_add()` is not torn by preemption or interrupts.
             unsafe { bindings::wgvia_percpu_add(counter, value) };
+        }
+    }
+
+    /// Add the packets that one stands for to this CPU's counter. Any context.
+    pub(crate) fn count(&self, index: usize, packet: &Packet<'_>) {
+        if let Some(counter) = self.counter(index) {
+            // SAFETY: The counter is within the per-CPU allocation of the type invariants,
+            // `this_cpu_add()` is not torn by preemption or interrupts, and the packet is valid by
+            // the invariants of its type.
+            unsafe { bindings::wgvia_percpu_count(counter, packet.as_raw()) };
         }
     }
 

@@ -6,7 +6,8 @@
 
 use super::{
     bindings,
-    packet_path::PacketPath, //
+    packet_path::PacketPath,
+    read_once::read_once, //
 };
 use core::{
     marker::PhantomData,
@@ -15,7 +16,6 @@ use core::{
 use kernel::{
     prelude::*,
     sync::atomic::{
-        Acquire,
         Atomic,
         Full, //
     },
@@ -43,8 +43,9 @@ impl<T> RcuBox<T> {
     /// Read it, for as long as the packet path goes on.
     pub(crate) fn load<'p>(&'p self, _: &'p PacketPath) -> Option<&'p T> {
         // SAFETY: Null, or a box by the type invariants, which `replace` frees after a grace period
-        // that starts when it is not to be found here any more.
-        unsafe { self.0.load(Acquire).as_ref() }
+        // that starts when it is not to be found here any more. `replace` made it visible after
+        // what is in it.
+        unsafe { read_once(&self.0).as_ref() }
     }
 
     /// Put another in its place. Process context; waits for a grace period, and hurries if RTNL is

@@ -163,23 +163,17 @@ impl Cursor {
     /// that goes on.
     unsafe fn next(&mut self) -> *const bindings::fib_nh_common {
         match self {
-            // SAFETY: The caller promises that RCU goes on, which keeps the route; the index is
-            // below the number of its nexthops.
+            // SAFETY: The caller promises that RCU goes on, which keeps the route; an index too
+            // high gives null.
             Self::FibInfo(fi, index) => unsafe {
-                if *index >= bindings::fib_info_num_path(*fi) {
-                    return ptr::null();
-                }
                 *index += 1;
-                bindings::fib_info_nhc(*fi, (*index - 1) as i32)
+                bindings::wgvia_fib_info_nhc(*fi, *index - 1)
             },
             // SAFETY: The caller promises that RCU goes on, which keeps the nexthop object; an
             // index too high gives null, as after its group has lost a member.
             Self::Object(nh, index) => unsafe {
-                if *index >= bindings::nexthop_num_path(*nh) {
-                    return ptr::null();
-                }
                 *index += 1;
-                bindings::nexthop_fib_nhc(*nh, (*index - 1) as i32)
+                bindings::wgvia_nexthop_nhc(*nh, *index - 1)
             },
             Self::Siblings(first, turn) => {
                 let f6i = *turn;

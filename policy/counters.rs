@@ -6,6 +6,7 @@
 
 use crate::net::{
     bindings as abi,
+    packet::Packet,
     percpu::PerCpuCounters, //
 };
 use kernel::prelude::*;
@@ -111,6 +112,11 @@ impl Counters {
     /// Make counters that are all zero. Fails with `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(PerCpuCounters::new()?))
+    }
+
+    /// Count a packet, or as many as it stands for. Any context.
+    pub(crate) fn count(&self, counter: Counter, packet: &Packet<'_>) {
+        self.0.count(counter as usize - 1, packet);
     }
 
     /// Count packets. Any context.

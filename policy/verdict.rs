@@ -7,6 +7,7 @@
 use crate::{
     net::{
         nexthop::Nexthop,
+        packet::Packet,
         route::Place,
         wireguard::Peer, //
     },
@@ -35,10 +36,10 @@ impl<T> Verdict<T> {
         }
     }
 
-    /// Move the counter by so many packets.
-    pub(crate) fn count(&self, counters: &Counters, packets: u64) {
+    /// Count a packet, or as many as it stands for.
+    pub(crate) fn count(&self, counters: &Counters, packet: &Packet<'_>) {
         if let Some(counter) = self.counter() {
-            counters.add(counter, packets);
+            counters.count(counter, packet);
         }
     }
 }

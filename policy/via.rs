@@ -8,6 +8,7 @@ use crate::{
     net::{
         fib_rules::TableCache,
         packet_path::PacketPath,
+        read_once::read_once,
         rtnl::{
             synchronize,
             Rtnl,
@@ -41,7 +42,6 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            AtomicFlag,
             Relaxed, //
         },
         new_mutex,
@@ -63,7 +63,7 @@ pub(super) struct PerPacket {
     /// [`Settings`]; written under [`Via::attachment`].
     settings: Atomic<u32>,
     /// Whether a state names a peer of the device. Written under the lock of the table of bindings.
-    pub(super) has_bindings: AtomicFlag,
+    pub(super) has_bindings: Atomic<bool>,
     counters: Counters,
     tables: TableCache,
 }
@@ -120,7 +120,7 @@ impl Via {
             pin_init!(Self {
                 per_packet: PerPacket {
                     settings: Atomic::new(Settings::DETACHED.into_word()),
-                    has_bindings: AtomicFlag::new(false),
+                    has_bindings: Atomic::new(false),
                     counters,
                     tables: TableCache::new(),
                 },
@@ -143,7 +143,7 @@ impl Via {
 
     /// Return the settings.
     pub(crate) fn settings(&self) -> Settings {
-        Settings::from_word(self.per_packet.settings.load(Relaxed))
+        Settings::from_word(read_once(&self.per_packet.settings))
     }
 
     /// Return the counters.
@@ -154,7 +154,7 @@ impl Via {
     /// Tell whether a nexthop may name a peer of the device. If not, none that a packet can meet
     /// does.
     pub(crate) fn has_bindings(&self) -> bool {
-        self.per_packet.has_bindings.load(Relaxed)
+        read_once(&self.per_packet.has_bindings)
     }
 
     /// Return the tables that the policy rules name.

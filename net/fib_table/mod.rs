@@ -12,8 +12,8 @@ use super::{
     addr,
     bindings,
     fib_rules::{
-        vrf_table,
         Family,
+        Rules,
         TableCache, //
     },
     netdev::NetDevice,
@@ -96,8 +96,9 @@ impl<'p> Query<'_, 'p> {
                 stale: false,
             };
         }
-        let local = (family == Family::V4).then(|| self.local_table());
-        let ((own, overflow), stale) = cache.with(self.dev, family, self.path, |tables| {
+        let rules = Rules::of(self.dev, family, self.path);
+        let local = (family == Family::V4).then(|| self.local_table(&rules));
+        let ((own, overflow), stale) = cache.with(&rules, self.path, |tables| {
             let Some(tables) = tables.all() else {
                 return (None, true);
             };
@@ -133,24 +134,21 @@ impl<'p> Query<'_, 'p> {
         }
     }
 
-    /// The table that has the addresses of the VRF. Without rules of its own a namespace has those
-    /// of local in the trie of main.
-    fn local_table(&self) -> u32 {
-        vrf_table(self.dev, self.path).unwrap_or_else(|| {
-            // SAFETY: The device is valid, and the packet path is under RCU.
-            if unsafe { bindings::wgvia_fib4_rules(self.dev.as_raw()) }.is_null() {
-                bindings::rt_class_t_RT_TABLE_MAIN
-            } else {
-                bindings::rt_class_t_RT_TABLE_LOCAL
-            }
-        })
+    /// The table that has the IPv4 addresses of the VRF.
+    fn local_table(&self, rules: &Rules<'_>) -> u32 {
+        // SAFETY: The device is valid, and the packet path is under RCU. Of the rules it matters
+        // only whether they are null.
+        unsafe { bindings::wgvia_fib4_local_table(self.dev.as_raw(), rules.as_raw()) }
     }
 
     /// Tell whether the address is the host's own, see [`Visited::own`]. For IPv4 [`Self::visit`]
     /// comes by the answer where a rule names the table that has it.
     pub(crate) fn is_own(&self) -> bool {
         match self.addr {
-            IpAddr::V4(addr) => self.longest4(self.local_table(), addr).1,
+            IpAddr::V4(addr) => {
+                let rules = Rules::of(self.dev, Family::V4, self.path);
+                self.longest4(self.local_table(&rules), addr).1
+            }
             // SAFETY: Reads a variable that is not written after boot.
             IpAddr::V6(_) if !unsafe { bindings::ipv6_mod_enabled() } => false,
             IpAddr::V6(addr) => {

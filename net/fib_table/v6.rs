@@ -37,15 +37,13 @@ impl<'p> Query<'_, 'p> {
         // SAFETY: The device is valid, and the packet path is under RCU. What is found from the
         // table's root by RCU-protected pointers is valid as long as that goes on.
         unsafe {
-            let net = bindings::dev_net_rcu(self.dev.as_raw());
-            let table = bindings::fib6_get_table(net, table);
-            if table.is_null() {
+            let mut nothing = ptr::null();
+            let root = bindings::wgvia_fib6_root(self.dev.as_raw(), table, &mut nothing);
+            if root.is_null() {
                 return None;
             }
-            let nothing = bindings::wgvia_fib6_null_entry(net);
-            let root = &raw const (*table).tb6_root;
             walk6(root, Key6::Destination, addr, |node| {
-                let subtree = bindings::wgvia_fib6_subtree(node);
+                let subtree = subtree6(node);
                 // The routes with a source prefix are more specific than the one without.
                 let specific = (!subtree.is_null())
                     .then(|| {
@@ -111,13 +109,16 @@ impl<'p> Query<'_, 'p> {
         nothing: *const bindings::fib6_info,
     ) -> Option<Option<Longest<'p>>> {
         // SAFETY: The caller promises that RCU goes on, which keeps the route and its nexthops.
-        // Nothing that is read of a route changes, except for flags that do not matter here.
+        // Nothing that is read of a route changes, except for flags that do not matter here and
+        // the time when it expires.
         unsafe {
-            if f6i.cast_const() == nothing || bindings::fib6_check_expired(f6i) {
+            let flags = (&raw const (*f6i).fib6_flags).read_volatile();
+            if f6i.cast_const() == nothing
+                || flags & bindings::RTF_EXPIRES != 0 && bindings::fib6_check_expired(f6i)
+            {
                 return None;
             }
             let len = (*f6i).fib6_dst.plen as u8;
-            let flags = (&raw const (*f6i).fib6_flags).read_volatile();
             let is_object = !(*f6i).nh.is_null();
             let rejects = flags & bindings::RTF_REJECT != 0
                 || is_object && bindings::nexthop_is_blackhole((*f6i).nh);
@@ -150,6 +151,22 @@ impl<'p> Query<'_, 'p> {
                 route: (unicast && !rejects).then_some(route),
             }))
         }
+    }
+}
+
+/// The tree of the routes of a node that have a source prefix; null if there is none.
+///
+/// # Safety
+///
+/// `node` was found in a table under RCU, which goes on.
+unsafe fn subtree6(node: *const bindings::fib6_node) -> *const bindings::fib6_node {
+    #[cfg(CONFIG_IPV6_SUBTREES)]
+    // SAFETY: The caller promises that RCU goes on, which keeps the node.
+    return unsafe { (&raw const (*node).subtree).read_volatile() };
+    #[cfg(not(CONFIG_IPV6_SUBTREES))]
+    {
+        let _ = node;
+        ptr::null()
     }
 }
 
@@ -195,8 +212,12 @@ unsafe fn walk6<R>(
             node = next;
         }
         loop {
+            let flags = u32::from((&raw const (*node).fn_flags).read_volatile());
             let leaf = (&raw const (*node).leaf).read_volatile();
-            if !leaf.is_null() {
+            // A node without routes or a subtree may have a leaf too, that of a longer prefix:
+            // there is nothing to visit, and its cache line is left alone.
+            let has_routes = flags & bindings::RTN_RTINFO != 0 || !subtree6(node).is_null();
+            if has_routes && !leaf.is_null() {
                 let prefix = match key {
                     Key6::Destination => (*leaf).fib6_dst,
                     Key6::Source => (*leaf).fib6_src,
@@ -207,8 +228,7 @@ unsafe fn walk6<R>(
                     }
                 }
             }
-            let flags = (&raw const (*node).fn_flags).read_volatile();
-            if u32::from(flags) & bindings::RTN_ROOT != 0 {
+            if flags & bindings::RTN_ROOT != 0 {
                 return None;
             }
             let parent = (&raw const (*node).parent).read_volatile();

@@ -13,12 +13,27 @@
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/ip_fib.h>
+#include <net/l3mdev.h>
+#include <net/nexthop.h>
 #include <net/route.h>
 
 /* The fib6_nh of a fib6_info that has no nexthop object */
 static inline struct fib_nh_common *wgvia_fib6_nhc(struct fib6_info *f6i)
 {
 	return &f6i->fib6_nh->nh_common;
+}
+
+/* The nexthop of an index, or NULL if that is too high. Under RCU. */
+static inline struct fib_nh_common *wgvia_fib_info_nhc(struct fib_info *fi,
+						       unsigned int index)
+{
+	return index < fib_info_num_path(fi) ? fib_info_nhc(fi, index) : NULL;
+}
+
+static inline struct fib_nh_common *wgvia_nexthop_nhc(struct nexthop *nh,
+						      unsigned int index)
+{
+	return index < nexthop_num_path(nh) ? nexthop_fib_nhc(nh, index) : NULL;
 }
 
 /* The sibling of @first that follows @f6i, or NULL at the end of the list. A
@@ -125,6 +140,19 @@ static inline void wgvia_fib_rules_unlock(const struct fib_rules_ops *ops)
 	mutex_unlock(&((struct fib_rules_ops *)ops)->lock);
 }
 
+/* The table that has the host's own addresses in the VRF of @dev, which is none itself:
+ * without rules of its own, a namespace has those of local in the trie of main. Under RCU.
+ */
+static inline u32 wgvia_fib4_local_table(const struct net_device *dev,
+					 const struct fib_rules_ops *rules)
+{
+	u32 vrf = netif_is_l3_slave(dev) ? l3mdev_fib_table_rcu(dev) : 0;
+
+	if (vrf)
+		return vrf;
+	return rules ? RT_TABLE_LOCAL : RT_TABLE_MAIN;
+}
+
 /* As fib_get_table(), which is not exported: not fib_new_table(), which makes
  * tables. Under RCU.
  */
@@ -147,19 +175,18 @@ static inline struct fib_table *wgvia_fib4_table(const struct net_device *dev,
 #endif
 }
 
-static inline const struct fib6_info *wgvia_fib6_null_entry(const struct net *net)
-{
-	return net->ipv6.fib6_null_entry;
-}
-
+/* The root of a table, or NULL if there is no such table; and the entry that stands for
+ * no route. Under RCU.
+ */
 static inline const struct fib6_node *
-wgvia_fib6_subtree(const struct fib6_node *node)
+wgvia_fib6_root(const struct net_device *dev, u32 id,
+		const struct fib6_info **nothing)
 {
-#ifdef CONFIG_IPV6_SUBTREES
-	return rcu_dereference(node->subtree);
-#else
-	return NULL;
-#endif
+	struct net *net = dev_net_rcu(dev);
+	struct fib6_table *table = fib6_get_table(net, id);
+
+	*nothing = net->ipv6.fib6_null_entry;
+	return table ? &table->tb6_root : NULL;
 }
 
 #ifdef CONFIG_WGVIA_STOCK

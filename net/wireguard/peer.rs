@@ -4,7 +4,8 @@
 
 use crate::net::{
     bindings,
-    packet_path::PacketPath, //
+    packet_path::PacketPath,
+    read_once::read_once, //
 };
 use core::{
     marker::PhantomData,
@@ -232,8 +233,9 @@ impl PeerSlot {
 
     /// Return the peer in it.
     pub(crate) fn load<'p>(&self, _: &'p PacketPath) -> Option<PeerRef<'p>> {
-        // SAFETY: The slot owned a reference when this was loaded, and see `set`.
-        unsafe { PeerRef::from_raw(self.0.load(Acquire)) }
+        // SAFETY: The slot owned a reference when this was loaded, and `set` says why the memory
+        // stays valid under RCU.
+        unsafe { PeerRef::from_raw(read_once(&self.0)) }
     }
 }
 
