@@ -108,16 +108,18 @@ are_neighbours()
 # come_back N: the router begins anew, and has no session with anybody
 come_back()
 {
-	local heard
+	local heard start
 
 	stop_daemons k "$1"
 	ip -n "$(router k "$1")" link set wg0 down
 	ip -n "$(router k "$1")" link set wg0 up
 	recipe mesh "$1"
 	recipe mesh-babeld babeld.pid "$1"
+	start=${EPOCHREALTIME//[.,]/}
 	busywait are_neighbours 2 "$1" || fail "neighbours of router $1: $(neighbours_of "$1")"
 	# A bit for each hello, of which the last is the highest: none is missing from the first on.
-	note "hellos that router $1 had heard then: ${NEIGHBOURS_HEARD//$'\n'/ }"
+	note "router $1 has its neighbours after $(((${EPOCHREALTIME//[.,]/} - start) / 1000)) ms," \
+		"and had heard these hellos: ${NEIGHBOURS_HEARD//$'\n'/ }"
 	for heard in $NEIGHBOURS_HEARD; do
 		heard=$((16#$heard))
 		heard=$((heard / (heard & -heard)))

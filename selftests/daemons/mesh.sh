@@ -321,6 +321,23 @@ check_each()
 	return $status
 }
 
+# go_through DAEMON: each mesh of $MESHES, of five routers, does at the same time as the others, so that
+# all have the same share of the machine
+go_through()
+{
+	each probe_direct
+	each start_all "$1"
+	check_each "the direct ways are used" || return
+	each cut 1-3 4-5
+	each probe reach "$PATIENCE"
+	check_each "all reach all after two links were cut" || return
+	each heal
+	each probe_direct
+	check_each "the direct ways are used again after they healed" || return
+	[[ $MESHES != "o m" ]] ||
+		note "one device takes $((100 * SUM[o] / SUM[m])) % of the time that a device for each peer takes"
+}
+
 # note TEXT: a diagnostic that is no fault
 note() { echo "# $*"; }
 
