@@ -224,7 +224,7 @@ mirror_lists() {
 	exec 6>"$dir/.lock"
 	flock 6
 	for suite; do
-		echo "deb $apt_opts $mirror $suite main"
+		apt_source deb "$mirror" "$suite"
 	done >"$dir/sources.list"
 	apt=(-o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::Retries=3
 		-o Acquire::Languages=none
@@ -236,8 +236,11 @@ mirror_lists() {
 	apt-get "${apt[@]}" -q update >&2
 }
 
-# Signed, and maybe old: a mirror may be a snapshot, the versions are ours to pin.
-apt_opts='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no]'
+# apt_source deb|deb-src MIRROR SUITE: an entry of apt's sources. Signed, and maybe old: a mirror
+# may be a snapshot, the versions are ours to pin.
+apt_source() {
+	echo "$1 [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no] $2 $3 main"
+}
 
 # vng_command NAME [ROOT RELEASE]: virtme-ng's command line to boot the kernel NAME, or the
 # kernel RELEASE of the Debian in build/ROOT on that, a word a line. The root is read-only
