@@ -251,16 +251,9 @@ impl Flow {
     ) -> &'h [u8] {
         const LEN: usize = 20 + Flow::UDP_LEN;
         // Version and length, DSCP; time to live and protocol: RFC 791, section 3.1
-        let first = [0x45, self.dscp << 2, 0, LEN as u8, 0, 0, 0, 0];
-        let second = [64, bindings::IPPROTO_UDP as u8, 0, 0];
-        let parts = [
-            &first[..],
-            &second,
-            &from.octets(),
-            &to.octets(),
-            &self.udp(),
-        ];
-        fill(header, &parts)
+        let (dscp, len, protocol) = (self.dscp << 2, LEN as u8, bindings::IPPROTO_UDP as u8);
+        let first = [0x45, dscp, 0, len, 0, 0, 0, 0, 64, protocol, 0, 0];
+        self.write(header, &first, &from.octets(), &to.octets())
     }
 
     fn write6<'h>(
@@ -270,16 +263,29 @@ impl Flow {
         to: Ipv6Addr,
     ) -> &'h [u8] {
         // Version and traffic class, payload length, next header and hop limit: RFC 8200, section 3
-        let first = (6 << 28 | u32::from(self.dscp) << 22).to_be_bytes();
-        let second = [0, Self::UDP_LEN as u8, bindings::IPPROTO_UDP as u8, 64];
-        let parts = [
-            &first[..],
-            &second,
-            &from.octets(),
-            &to.octets(),
-            &self.udp(),
-        ];
-        fill(header, &parts)
+        let [b0, b1, b2, b3] = (6 << 28 | u32::from(self.dscp) << 22).to_be_bytes();
+        let protocol = bindings::IPPROTO_UDP as u8;
+        let first = [b0, b1, b2, b3, 0, Self::UDP_LEN as u8, protocol, 64];
+        self.write(header, &first, &from.octets(), &to.octets())
+    }
+
+    /// Write the first part of an IP header, the addresses and the UDP header one behind the other,
+    /// and return the whole.
+    fn write<'h>(
+        &self,
+        header: &'h mut [u8; Self::MAX_LEN],
+        first: &[u8],
+        from: &[u8],
+        to: &[u8],
+    ) -> &'h [u8] {
+        let mut len = 0;
+        let udp = self.udp();
+        let bytes = [first, from, to, &udp].into_iter().flatten();
+        for (place, byte) in header.iter_mut().zip(bytes) {
+            *place = *byte;
+            len += 1;
+        }
+        header.get(..len).unwrap_or_default()
     }
 
     /// Make the UDP header, without a checksum: RFC 768
@@ -288,14 +294,4 @@ impl Flow {
         let [d0, d1] = self.dport.to_be_bytes();
         [s0, s1, d0, d1, 0, Self::UDP_LEN as u8, 0, 0]
     }
-}
-
-/// Write the parts of a header one behind the other, and return the whole.
-fn fill<'h>(header: &'h mut [u8], parts: &[&[u8]]) -> &'h [u8] {
-    let mut len = 0;
-    for (place, byte) in header.iter_mut().zip(parts.iter().copied().flatten()) {
-        *place = *byte;
-        len += 1;
-    }
-    header.get(..len).unwrap_or_default()
 }
