@@ -81,7 +81,7 @@ impl Table {
 /// Return the table of the VRF that `dev` is in.
 fn vrf_table(dev: &NetDevice, _: &PacketPath) -> Option<u32> {
     // SAFETY: The device is valid, and the packet path is under RCU.
-    let id = unsafe { bindings::l3mdev_fib_table_rcu(dev.as_raw()) };
+    let id = unsafe { bindings::wgvia_vrf_table(dev.as_raw()) };
     (id != 0).then_some(id)
 }
 

@@ -140,13 +140,19 @@ static inline void wgvia_fib_rules_unlock(const struct fib_rules_ops *ops)
 	mutex_unlock(&((struct fib_rules_ops *)ops)->lock);
 }
 
-/* The table that has the host's own addresses in the VRF of @dev, which is none itself:
- * without rules of its own, a namespace has those of local in the trie of main. Under RCU.
+/* The table of the VRF that @dev, which is none itself, is in; 0 if it is in none. Under RCU. */
+static inline u32 wgvia_vrf_table(const struct net_device *dev)
+{
+	return netif_is_l3_slave(dev) ? l3mdev_fib_table_rcu(dev) : 0;
+}
+
+/* The table that has the host's own addresses in the VRF of @dev: without rules of its own, a
+ * namespace has those of local in the trie of main. Under RCU.
  */
 static inline u32 wgvia_fib4_local_table(const struct net_device *dev,
 					 const struct fib_rules_ops *rules)
 {
-	u32 vrf = netif_is_l3_slave(dev) ? l3mdev_fib_table_rcu(dev) : 0;
+	u32 vrf = wgvia_vrf_table(dev);
 
 	if (vrf)
 		return vrf;
