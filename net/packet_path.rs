@@ -24,7 +24,7 @@ impl PacketPath {
     /// For as long as the result lives, BH is disabled and an RCU read-side critical section, which
     /// the caller is in, goes on.
     pub(super) unsafe fn assume() -> Self {
-        // INVARIANT: The caller promises it.
+        // INVARIANT: The caller promises that BH stays disabled and the critical section goes on.
         Self(NotThreadSafe)
     }
 }
