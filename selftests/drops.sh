@@ -107,10 +107,7 @@ many_peers()
 	while read -r key; do
 		add+=(peer "$key")
 		remove+=(peer "$key" remove)
-	done < <(python3 -c '
-import base64, os
-for _ in range(1000):
-    print(base64.b64encode(os.urandom(32)).decode())')
+	done < <(random_keys 1000)
 	check_forge dropped p3 wg0 "$loopback" "$hub_addr"
 	check in_hub wg set hub "${add[@]}"
 	check_forge dropped p3 wg0 "$loopback" "$hub_addr"

@@ -280,13 +280,7 @@ received()
 }
 
 # crowd COUNT: peers without an endpoint, as a configuration
-crowd()
-{
-	python3 -c '
-import base64, os, sys
-for _ in range(int(sys.argv[1])):
-    print("[Peer]", f"PublicKey = {base64.b64encode(os.urandom(32)).decode()}", sep="\n")' "$1" >"$TMP/crowd"
-}
+crowd() { random_keys "$1" | sed 's/^/[Peer]\nPublicKey = /' >"$TMP/crowd"; }
 
 # Of packets that come faster than all peers can be looked at, 16 wait, and the copies of those that
 # do not are counted. None of these peers has an endpoint. Each has a thread of the kernel, of which

@@ -67,15 +67,6 @@ many_hellos()
 
 # --- peers -----------------------------------------------------------------
 
-# random_keys COUNT: base64
-random_keys()
-{
-	python3 -c '
-import base64, os, sys
-for _ in range(int(sys.argv[1])):
-    print(base64.b64encode(os.urandom(32)).decode())' "$1"
-}
-
 # Of devices, to delete them at once
 ANSWERING_GROUP=21
 

@@ -160,6 +160,15 @@ new_key()
 	KEY[$1]=$(wg pubkey <<<"${PRIVATE[$1]}")
 }
 
+# random_keys COUNT: public keys that nobody has the private keys of, a line each
+random_keys()
+{
+	python3 -c '
+import base64, os, sys
+for _ in range(int(sys.argv[1])):
+    print(base64.b64encode(os.urandom(32)).decode())' "$1"
+}
+
 # names: public keys as K1, K2, ... and base64 keys of nobody as they are
 names()
 {
