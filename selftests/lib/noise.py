@@ -110,11 +110,15 @@ class Session:
         self.key, _ = kdf(2, chain, b"")
         self.counter = 0
 
-    def send(self, plain):
-        """Any bytes; what an honest sender would pad is not padded."""
-        self.sock.send(struct.pack("<I", DATA) + self.peer_index +
-                       struct.pack("<Q", self.counter) + seal(self.key, self.counter, plain))
+    def sealed(self, plain):
+        """Return the next packet, with any bytes; what an honest sender would pad is not padded."""
+        packet = (struct.pack("<I", DATA) + self.peer_index + struct.pack("<Q", self.counter) +
+                  seal(self.key, self.counter, plain))
         self.counter += 1
+        return packet
+
+    def send(self, plain):
+        self.sock.send(self.sealed(plain))
 
     def close(self):
         self.sock.close()
