@@ -104,15 +104,7 @@ bgp()
 	check_allowed_ips o
 }
 
-test_reset()
-{
-	local l
-
-	for l in "${!FORM[@]}"; do
-		heal "$l"
-		stop_daemons "$l" 1 2 3 4 5
-	done
-}
+test_reset() { reset_pair; }
 
 mesh_pair
 wgvia_set o mode on

@@ -120,6 +120,17 @@ mesh_pair()
 	add_links m $RING
 }
 
+# reset_pair: as mesh_pair left them
+reset_pair()
+{
+	local l
+
+	for l in o m; do
+		heal "$l"
+		stop_daemons "$l" 1 2 3 4 5
+	done
+}
+
 # add_device LETTER N DEVICE [M]: with the addresses of a link to router M, if there is one
 add_device()
 {

@@ -100,12 +100,7 @@ full_mesh()
 
 test_reset()
 {
-	local l
-
-	for l in o m; do
-		heal "$l"
-		stop_daemons "$l" 1 2 3 4 5
-	done
+	reset_pair
 	wgvia_set o multicast off
 }
 
