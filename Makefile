@@ -53,6 +53,7 @@ rust-analyzer: all
 	@scripts/rust-analyzer
 
 bench: all
+	@scripts/build --kernel stock
 	@scripts/build --kernel uml
 	@scripts/bench
 

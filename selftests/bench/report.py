@@ -60,6 +60,38 @@ def lookups(cases):
     print("![Cost against the number of prefixes](lookups.svg)\n")
 
 
+def counts(cases):
+    """Return the counts by place, a family and a kind of packet, and then by way."""
+    found = {}
+    for case in cases:
+        found.setdefault((f"IPv{case['family']}", case["what"]), {})[case["way"]] = case["count"]
+    return found
+
+
+def instructions(cases, before):
+    """Print how many instructions a kernel without the series takes, and how many more it are with
+    the series and in each mode; and what differs from the counts `before`.
+    """
+    ways = {"without": "with the series", "off": "mode off", "auto": "mode auto", "key": "key",
+            "gateway": "gateway"}
+    print("## Instructions for a packet\n")
+    rows, differences = [], []
+    then = counts(before)
+    for place, now in counts(cases).items():
+        stock = now["stock"]
+        rows.append([*place, f"{stock:,}",
+                     *(f"{now[way] - stock:+,} ({100 * (now[way] / stock - 1):+.2f} %)"
+                       for way in ways)])
+        differences += [[*place, ways.get(way, "without the series"), f"{count:,}",
+                         f"{count - then[place][way]:+,}"]
+                        for way, count in now.items()
+                        if then.get(place, {}).get(way, count) != count]
+    table(["family", "packet", "without the series", *ways.values()], rows)
+    if differences:
+        print("Other than in selftests/bench/instructions:\n")
+        table(["family", "packet", "", "instructions", "difference"], differences)
+
+
 def control(cases):
     print("## Time to install, and memory\n")
     table(["family", "prefixes", "", "s", "bytes for each"],
@@ -72,6 +104,7 @@ def main():
     print("<!-- SPDX-License-Identifier: GPL-2.0 -->")
     print(f"# Figures of `make bench`\n\n{heading}\n")
     lookups(read(folder, "lookups"))
+    instructions(read(folder, "instructions"), read(pathlib.Path(__file__).parent, "instructions"))
     control(read(folder, "control"))
 
 

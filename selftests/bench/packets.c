@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Measures what a host does for packets that it sends or receives by WireGuard, in ticks of
+ * the time stamp counter: instructions in a guest with --icount, else time.
+ *
+ *	packets sent|received HUB PEER NEAR BATCH BYTES <ADDRESSES
+ *
+ * HUB is the namespace of the host and PEER that of its peer; each has an end of the cable
+ * between them, "cable". Packets with so many bytes go in batches, to or from each of the
+ * addresses in turn; NEAR is the hub's own address. Prints the median of the batches.
+ *
+ * "sent" is from the system call of the sender to the encrypted packets at the other end of the
+ * cable; "received" is from there to the system call of the receiver. The encrypted packets
+ * that it takes are caught on their way out beforehand. What goes over the cable otherwise has
+ * an Ethernet address that is nobody's, by the neighbour tables, so that the other end does
+ * nothing for it.
+ */
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <err.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#define BATCHES		500
+#define MOST		64	/* packets of a batch */
+#define PORT		4750
+#define IPV4_HEADER	20
+#define UDP_CHECKSUM	(IPV4_HEADER + 6)
+#define MESSAGE		(IPV4_HEADER + 8)
+#define MESSAGE_DATA	4	/* of WireGuard */
+
+static const unsigned char hub_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 1 };
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+static struct mmsghdr batch[MOST];
+static struct iovec parts[MOST];
+static unsigned char packets[MOST][2048];
+static int size;
+
+static void enter(const char *name)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/run/netns/%s", name);
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || setns(fd, CLONE_NEWNET))
+		err(1, "%s", path);
+	close(fd);
+}
+
+/* In the namespace. What does not come in two seconds is lost. */
+static int open_socket(int family, int type, int protocol)
+{
+	struct timeval limit = { .tv_sec = 2 };
+	int fd;
+
+	fd = socket(family, type, protocol);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)))
+		err(1, "socket");
+	return fd;
+}
+
+static union address parse(const char *text)
+{
+	union address address = {};
+
+	address.any.sa_family = strchr(text, ':') ? AF_INET6 : AF_INET;
+	if (address.any.sa_family == AF_INET) {
+		address.v4.sin_port = htons(PORT);
+		if (inet_pton(AF_INET, text, &address.v4.sin_addr) != 1)
+			errx(2, "'%s' is no address", text);
+	} else {
+		address.v6.sin6_port = htons(PORT);
+		if (inet_pton(AF_INET6, text, &address.v6.sin6_addr) != 1)
+			errx(2, "'%s' is no address", text);
+	}
+	return address;
+}
+
+static size_t read_addresses(union address **addresses)
+{
+	char line[INET6_ADDRSTRLEN + 1];
+	size_t count = 0, room = 0;
+
+	*addresses = NULL;
+	while (fgets(line, sizeof(line), stdin)) {
+		if (count == room) {
+			room = 2 * room + 1024;
+			*addresses = realloc(*addresses, room * sizeof(**addresses));
+			if (!*addresses)
+				err(1, "realloc");
+		}
+		line[strcspn(line, "\n")] = 0;
+		(*addresses)[count++] = parse(line);
+	}
+	if (!count)
+		errx(2, "no addresses");
+	return count;
+}
+
+/* Make a message of the packet, or room for one, to or from the address if there is one. */
+static void set_message(int i, size_t len, void *name, socklen_t name_len)
+{
+	parts[i] = (struct iovec){ .iov_base = packets[i], .iov_len = len };
+	batch[i].msg_hdr = (struct msghdr){
+		.msg_iov = &parts[i],
+		.msg_iovlen = 1,
+		.msg_name = name,
+		.msg_namelen = name_len,
+	};
+}
+
+static void send_batch(int fd)
+{
+	if (sendmmsg(fd, batch, size, 0) != size)
+		err(1, "sendmmsg");
+}
+
+static void receive_batch(int fd)
+{
+	if (recvmmsg(fd, batch, size, 0, NULL) != size)
+		err(1, "recvmmsg");
+}
+
+/* Whatever else came must not count as a packet of the next batch. */
+static void drain(int fd)
+{
+	while (recv(fd, packets[0], 0, MSG_DONTWAIT) >= 0)
+		;
+}
+
+/* Send one packet from the address, by the peer. */
+static void send_from(const union address *from, const union address *to, size_t bytes)
+{
+	const int on = 1, v4 = from->any.sa_family == AF_INET;
+	int fd = open_socket(from->any.sa_family, SOCK_DGRAM, 0);
+
+	if (setsockopt(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on,
+		       sizeof(on)) ||
+	    bind(fd, &from->any, sizeof(*from)))
+		err(1, "bind");
+	if (sendto(fd, packets[0], bytes, 0, &to->any, sizeof(*to)) < 0)
+		err(1, "sendto");
+	close(fd);
+}
+
+/* Catch one encrypted packet on its way out; returns its length. */
+static size_t catch(int fd, unsigned char *packet)
+{
+	struct sockaddr_ll from;
+	socklen_t len;
+	ssize_t got;
+
+	do {
+		len = sizeof(from);
+		got = recvfrom(fd, packet, sizeof(packets[0]), 0, (void *)&from, &len);
+		if (got < 0)
+			err(1, "nothing to catch");
+	} while (from.sll_pkttype != PACKET_OUTGOING || from.sll_protocol != htons(ETH_P_IP) ||
+		 got <= MESSAGE || packet[MESSAGE] != MESSAGE_DATA);
+	/* It was left to the device. */
+	memset(packet + UDP_CHECKSUM, 0, 2);
+	return got;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_ll cable = {
+		.sll_family = AF_PACKET,
+		/* With ETH_P_IP it would come after what drops packets. */
+		.sll_protocol = htons(ETH_P_ALL),
+		.sll_halen = ETH_ALEN,
+	};
+	static uint64_t counts[BATCHES];
+	union address near, *addresses;
+	size_t bytes, count, next = 0;
+	int at_hub, at_cable;
+	bool sent;
+
+	if (argc != 7)
+		errx(2, "usage: packets sent|received HUB PEER NEAR BATCH BYTES <ADDRESSES");
+	sent = !strcmp(argv[1], "sent");
+	near = parse(argv[4]);
+	size = atoi(argv[5]);
+	bytes = atoi(argv[6]);
+	if (size < 1 || size > MOST || bytes > sizeof(packets[0]))
+		errx(2, "so much does not fit");
+	count = read_addresses(&addresses);
+
+	enter(argv[2]);
+	at_hub = open_socket(near.any.sa_family, SOCK_DGRAM, 0);
+	if (bind(at_hub, &near.any, sizeof(near)))
+		err(1, "bind");
+	enter(argv[3]);
+	at_cable = open_socket(AF_PACKET, SOCK_DGRAM, 0);
+	cable.sll_ifindex = if_nametoindex("cable");
+	if (bind(at_cable, (void *)&cable, sizeof(cable)))
+		err(1, "bind");
+	cable.sll_protocol = htons(ETH_P_IP);
+	memcpy(cable.sll_addr, hub_mac, ETH_ALEN);
+
+	for (int i = 0; i < BATCHES; i++) {
+		uint64_t start;
+
+		drain(at_cable);
+		drain(at_hub);
+		for (int j = 0; j < size; j++) {
+			union address *address = &addresses[next++ % count];
+			if (sent) {
+				set_message(j, bytes, address, sizeof(*address));
+			} else {
+				send_from(address, &near, bytes);
+				set_message(j, catch(at_cable, packets[j]), &cable, sizeof(cable));
+			}
+		}
+		start = __rdtsc();
+		send_batch(sent ? at_hub : at_cable);
+		for (int j = 0; j < size; j++)
+			set_message(j, sizeof(packets[0]), NULL, 0);
+		receive_batch(sent ? at_cable : at_hub);
+		counts[i] = __rdtsc() - start;
+	}
+	qsort(counts, BATCHES, sizeof(*counts), compare);
+	printf("%" PRIu64 "\n", counts[BATCHES / 2]);
+	return 0;
+}
