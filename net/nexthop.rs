@@ -70,6 +70,7 @@ impl<'p> Nexthop<'p> {
     /// # Safety
     ///
     /// `dst` is part of a `struct rtable`, valid for `'p` in an RCU read-side critical section.
+    #[inline(always)]
     pub(super) unsafe fn from_dst4(
         dst: *const bindings::dst_entry,
         destination: impl FnOnce() -> IpAddr,
@@ -113,6 +114,7 @@ impl<'p> Nexthop<'p> {
     /// # Safety
     ///
     /// `dst` is part of a `struct rt6_info`, valid for `'p` in an RCU read-side critical section.
+    #[inline(always)]
     pub(super) unsafe fn from_dst6(
         dst: *const bindings::dst_entry,
         destination: impl FnOnce() -> IpAddr,

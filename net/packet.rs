@@ -194,6 +194,7 @@ impl<'p> Packet<'p> {
     ///
     /// [`None`] if there is no dst, or it is one of another device or protocol, as when a packet
     /// socket, a redirect by tc or a bond sent the packet; and if an ICMP redirect has changed it.
+    #[inline(always)]
     pub(crate) fn nexthop(&self, dev: &NetDevice) -> Option<Nexthop<'p>> {
         // SAFETY: Valid by the type invariants; the dst is kept by the packet or by RCU.
         let dst = unsafe { bindings::wgvia_skb_dst_on(self.as_raw(), dev.as_raw()) };

@@ -82,6 +82,7 @@ impl<'p> Query<'_, 'p> {
     /// Call `visit` with the number of each table that rules name, and the longest prefix in it, as
     /// far as they do not hide that. IPv4 routes with a `tos` do not count; a `throw` route makes
     /// the table have none.
+    #[inline(always)]
     pub(crate) fn visit(
         &self,
         cache: &TableCache,
@@ -167,6 +168,7 @@ impl<'p> Query<'_, 'p> {
 
     /// The longest prefix in a table; and for IPv4 whether the table says that the address is one
     /// of the host.
+    #[inline(always)]
     fn longest(&self, table: u32) -> (Option<Longest<'p>>, bool) {
         match (self.addr, self.from) {
             (IpAddr::V4(addr), _) => self.longest4(table, addr),

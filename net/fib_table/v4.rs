@@ -19,6 +19,7 @@ use core::net::Ipv4Addr;
 impl<'p> Query<'_, 'p> {
     /// The longest prefix in a table, and whether the table says that the address is one of the
     /// host.
+    #[inline(always)]
     pub(super) fn longest4(&self, table: u32, addr: Ipv4Addr) -> (Option<Longest<'p>>, bool) {
         // SAFETY: The device is valid, and the packet path is under RCU.
         let table = unsafe { bindings::wgvia_fib4_table(self.dev.as_raw(), table) };

@@ -28,6 +28,7 @@ use core::{
 
 impl<'p> Query<'_, 'p> {
     /// The longest prefix in a table.
+    #[inline(always)]
     pub(super) fn longest6(
         &self,
         table: u32,
@@ -64,6 +65,7 @@ impl<'p> Query<'_, 'p> {
     /// # Safety
     ///
     /// `node` was found in a table under RCU, which goes on for `'p`.
+    #[inline(always)]
     unsafe fn leaf6(
         &self,
         node: *const bindings::fib6_node,
@@ -103,6 +105,7 @@ impl<'p> Query<'_, 'p> {
     /// # Safety
     ///
     /// `f6i` was found in a table under RCU, which goes on for `'p`.
+    #[inline(always)]
     unsafe fn route6(
         &self,
         f6i: *mut bindings::fib6_info,
