@@ -19,13 +19,14 @@ import rtnl
 from tables import ALLOWEDIPS, ROUTES, Nexthops, Peers, addresses, prefixes, run, set_up
 
 SIZES = {4: (1, 1000, 1000000), 6: (1, 1000, 200000)}
-# So many peers, so many nexthops of a route
+# So many peers, so many nexthops of a route; the routes of the last are gone with their nexthops
 SHAPES = ((1, 1), (1000, 1), (1000, 16))
 FUNCTIONS = ("wg_allowedips_lookup_dst", "wg_allowedips_lookup_src", "wg_peer_put",
              "__wg_hook_select_peer", "__wg_hook_check_source")
 PARAMETERS = pathlib.Path("/sys/module/wgvia_bench/parameters")
 BENCH = pathlib.Path("/proc/wgvia_bench")
-FEW = 4096
+# So many packets, all to one address; else one for each prefix, but no more than these
+FEW, MOST = 4096, 1 << 17
 ROUNDS = 7
 
 
@@ -55,16 +56,12 @@ def measure(case, filters):
                       flush=True)
 
 
-def measure_table(version, size, peers, nexthops):
-    oif = socket.if_nametoindex(ROUTES)
-    table = prefixes(version, size)
-    peers.configure(ALLOWEDIPS, peers.shares(version, table))
-    peers.configure(ROUTES, peers.hosts)
-    (PARAMETERS / "family").write_text(str(version), encoding="ascii")
-    stream = rtnl.Stream()
+def measure_routes(stream, table, peers, nexthops):
+    """Measure routes to a table of prefixes, which replace those that there are."""
+    version = 4 if len(table[0][0]) == 4 else 6
     for way in "key", "gateway":
         run("wgvia", "set", ROUTES, "mode", "auto" if way == "key" else "on")
-        to = Nexthops(version, way, oif, peers)
+        to = Nexthops(version, way, socket.if_nametoindex(ROUTES), peers)
         if nexthops == 1:
             attributes = to.of_route
         else:
@@ -74,29 +71,41 @@ def measure_table(version, size, peers, nexthops):
         stream.send(stream.chunks(to.routes(rtnl.RTM_NEWROUTE, table, attributes)))
         for order in "random", "repeated":
             repeated = order == "repeated"
-            BENCH.write_bytes(addresses(table, FEW if repeated else max(FEW, size), repeated))
-            case = {"family": version, "prefixes": size, "peers": len(peers),
+            BENCH.write_bytes(addresses(
+                table, FEW if repeated else min(max(FEW, len(table)), MOST), repeated))
+            case = {"family": version, "prefixes": len(table), "peers": len(peers),
                     "nexthops": nexthops, "addresses": order, "way": way}
             filters = ["device"]
             if (len(peers), nexthops, order) == (1000, 1, "random"):
                 filters += ["strict", "loose"] if way == "gateway" else ["loose"]
             measure(case, filters)
         BENCH.write_bytes(b"\0")
-        stream.send(stream.chunks(to.routes(rtnl.RTM_DELROUTE, table, lambda _: b"")))
         if nexthops > 1:
+            # With their routes
             stream.send(stream.chunks(to.deletions()))
+
+
+def measure_table(version, size):
+    """Measure a number of prefixes with all shapes."""
+    (PARAMETERS / "family").write_text(str(version), encoding="ascii")
+    table = prefixes(version, size)
+    stream = rtnl.Stream()
+    peers = Peers(0)
+    for count, nexthops in SHAPES:
+        if len(peers) != count:
+            peers = Peers(count)
+            peers.configure(ALLOWEDIPS, peers.shares(version, table))
+            peers.configure(ROUTES, peers.hosts)
+        measure_routes(stream, table, peers, nexthops)
 
 
 def main():
     set_up(ALLOWEDIPS, ROUTES)
     load(sys.argv[1])
     families = [int(word) for word in sys.argv[2:]] or list(SIZES)
-    for version, sizes in SIZES.items():
-        if version not in families:
-            continue
-        for size in sizes:
-            for count, nexthops in SHAPES:
-                measure_table(version, size, Peers(count), nexthops)
+    for version in families:
+        for size in SIZES[version]:
+            measure_table(version, size)
 
 
 main()

@@ -148,7 +148,10 @@ class Nexthops:
                 for first in (100000, 0) for number in numbers]
 
     def routes(self, kind, table, attributes):
-        """Return requests for routes for the prefixes, each with the attributes of its peer."""
+        """Return requests for routes for the prefixes, in place of those that there are, each with
+        the attributes of its peer.
+        """
         each = [attributes(number) for number in range(len(self.peers))]
-        return [rtnl.route(kind, prefix, each[i % len(each)])
+        return [rtnl.route(kind, prefix, each[i % len(each)],
+                           rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE)
                 for i, prefix in enumerate(table)]
