@@ -3,11 +3,12 @@
  * Measures what a host does for packets that it sends or receives by WireGuard, in ticks of
  * the time stamp counter: instructions in a guest with --icount, else time.
  *
- *	packets sent|received HUB PEER NEAR BATCH BYTES <ADDRESSES
+ *	packets sent|received NEAR BATCH BYTES HUB [HUB] <ADDRESSES
  *
- * HUB is the namespace of the host and PEER that of its peer; each has an end of the cable
+ * HUB is the namespace of a host and HUB-peer that of its peer; each has an end of the cable
  * between them, "cable". Packets with so many bytes go in batches, to or from each of the
- * addresses in turn; NEAR is the hub's own address. Prints the median of the batches.
+ * addresses in turn; NEAR is the hub's own address. Two hosts take turns, so that what else
+ * the machine does falls on both alike. Prints the median of the batches of each.
  *
  * "sent" is from the system call of the sender to the encrypted packets at the other end of the
  * cable; "received" is from there to the system call of the receiver. The encrypted packets
@@ -49,17 +50,23 @@ union address {
 	struct sockaddr_in6 v6;
 };
 
+struct hub {
+	int at_hub;
+	int at_cable;
+	uint64_t counts[BATCHES];
+};
+
 static struct mmsghdr batch[MOST];
 static struct iovec parts[MOST];
 static unsigned char packets[MOST][2048];
 static int size;
 
-static void enter(const char *name)
+static void enter(const char *name, const char *suffix)
 {
 	char path[64];
 	int fd;
 
-	snprintf(path, sizeof(path), "/run/netns/%s", name);
+	snprintf(path, sizeof(path), "/run/netns/%s%s", name, suffix);
 	fd = open(path, O_RDONLY);
 	if (fd < 0 || setns(fd, CLONE_NEWNET))
 		err(1, "%s", path);
@@ -188,64 +195,95 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int main(int argc, char **argv)
+/* Open the sockets of a host: one for its own address, one for the other end of its cable. */
+static void open_hub(struct hub *hub, const char *name, const union address *near)
 {
 	struct sockaddr_ll cable = {
 		.sll_family = AF_PACKET,
 		/* With ETH_P_IP it would come after what drops packets. */
 		.sll_protocol = htons(ETH_P_ALL),
+	};
+
+	enter(name, "");
+	hub->at_hub = open_socket(near->any.sa_family, SOCK_DGRAM, 0);
+	if (bind(hub->at_hub, &near->any, sizeof(*near)))
+		err(1, "bind");
+	enter(name, "-peer");
+	hub->at_cable = open_socket(AF_PACKET, SOCK_DGRAM, 0);
+	cable.sll_ifindex = if_nametoindex("cable");
+	if (bind(hub->at_cable, (void *)&cable, sizeof(cable)))
+		err(1, "bind");
+}
+
+/* In the namespace of the peer; returns the ticks of a batch. */
+static uint64_t measure(struct hub *hub, bool sent, const union address *near, size_t bytes,
+			union address *first, size_t left)
+{
+	struct sockaddr_ll cable = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_IP),
+		.sll_ifindex = if_nametoindex("cable"),
 		.sll_halen = ETH_ALEN,
 	};
-	static uint64_t counts[BATCHES];
+	uint64_t start;
+
+	memcpy(cable.sll_addr, hub_mac, ETH_ALEN);
+	drain(hub->at_cable);
+	drain(hub->at_hub);
+	for (int i = 0; i < size; i++) {
+		union address *address = &first[i % left];
+
+		if (sent) {
+			set_message(i, bytes, address, sizeof(*address));
+		} else {
+			send_from(address, near, bytes);
+			set_message(i, catch(hub->at_cable, packets[i]), &cable, sizeof(cable));
+		}
+	}
+	start = __rdtsc();
+	send_batch(sent ? hub->at_hub : hub->at_cable);
+	for (int i = 0; i < size; i++)
+		set_message(i, sizeof(packets[0]), NULL, 0);
+	receive_batch(sent ? hub->at_cable : hub->at_hub);
+	return __rdtsc() - start;
+}
+
+int main(int argc, char **argv)
+{
+	static struct hub hubs[2];
 	union address near, *addresses;
-	size_t bytes, count, next = 0;
-	int at_hub, at_cable;
+	size_t bytes, count;
 	bool sent;
 
-	if (argc != 7)
-		errx(2, "usage: packets sent|received HUB PEER NEAR BATCH BYTES <ADDRESSES");
+	if (argc != 6 && argc != 7)
+		errx(2, "usage: packets sent|received NEAR BATCH BYTES HUB [HUB] <ADDRESSES");
 	sent = !strcmp(argv[1], "sent");
-	near = parse(argv[4]);
-	size = atoi(argv[5]);
-	bytes = atoi(argv[6]);
+	near = parse(argv[2]);
+	size = atoi(argv[3]);
+	bytes = atoi(argv[4]);
+	argv += 5;
+	argc -= 5;
 	if (size < 1 || size > MOST || bytes > sizeof(packets[0]))
 		errx(2, "so much does not fit");
 	count = read_addresses(&addresses);
-
-	enter(argv[2]);
-	at_hub = open_socket(near.any.sa_family, SOCK_DGRAM, 0);
-	if (bind(at_hub, &near.any, sizeof(near)))
-		err(1, "bind");
-	enter(argv[3]);
-	at_cable = open_socket(AF_PACKET, SOCK_DGRAM, 0);
-	cable.sll_ifindex = if_nametoindex("cable");
-	if (bind(at_cable, (void *)&cable, sizeof(cable)))
-		err(1, "bind");
-	cable.sll_protocol = htons(ETH_P_IP);
-	memcpy(cable.sll_addr, hub_mac, ETH_ALEN);
+	for (int i = 0; i < argc; i++)
+		open_hub(&hubs[i], argv[i], &near);
 
 	for (int i = 0; i < BATCHES; i++) {
-		uint64_t start;
+		size_t first = (size_t)i * size % count;
 
-		drain(at_cable);
-		drain(at_hub);
-		for (int j = 0; j < size; j++) {
-			union address *address = &addresses[next++ % count];
-			if (sent) {
-				set_message(j, bytes, address, sizeof(*address));
-			} else {
-				send_from(address, &near, bytes);
-				set_message(j, catch(at_cable, packets[j]), &cable, sizeof(cable));
-			}
+		for (int turn = 0; turn < argc; turn++) {
+			/* None is always behind the other. */
+			int j = i % 2 ? argc - 1 - turn : turn;
+
+			enter(argv[j], "-peer");
+			hubs[j].counts[i] = measure(&hubs[j], sent, &near, bytes, &addresses[first],
+						    count - first);
 		}
-		start = __rdtsc();
-		send_batch(sent ? at_hub : at_cable);
-		for (int j = 0; j < size; j++)
-			set_message(j, sizeof(packets[0]), NULL, 0);
-		receive_batch(sent ? at_cable : at_hub);
-		counts[i] = __rdtsc() - start;
 	}
-	qsort(counts, BATCHES, sizeof(*counts), compare);
-	printf("%" PRIu64 "\n", counts[BATCHES / 2]);
+	for (int i = 0; i < argc; i++) {
+		qsort(hubs[i].counts, BATCHES, sizeof(hubs[i].counts[0]), compare);
+		printf("%" PRIu64 "\n", hubs[i].counts[BATCHES / 2]);
+	}
 	return 0;
 }

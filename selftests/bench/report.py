@@ -92,6 +92,19 @@ def instructions(cases, before):
         table(["family", "packet", "", "instructions", "difference"], differences)
 
 
+def throughput(cases):
+    print("## Throughput by one peer: ticks for a packet, and the ratio to AllowedIPs\n")
+    rows = []
+    for case in cases:
+        allowedips, routes = (statistics.median(column) for column in zip(*case["rounds"]))
+        ratios = sorted(theirs / ours for theirs, ours in case["rounds"])
+        rows.append([f"IPv{case['family']}", f"{case['prefixes']:,}", case["what"], case["way"],
+                     f"{allowedips:.0f}", f"{routes:.0f}", f"**{statistics.median(ratios):.3f}**",
+                     f"{ratios[0]:.3f} to {ratios[-1]:.3f}"])
+    table(["family", "prefixes", "packets", "route by", "AllowedIPs", "wgvia", "ratio",
+           "of the rounds"], rows)
+
+
 def control(cases):
     print("## Time to install, and memory\n")
     table(["family", "prefixes", "", "s", "bytes for each"],
@@ -105,6 +118,7 @@ def main():
     print(f"# Figures of `make bench`\n\n{heading}\n")
     lookups(read(folder, "lookups"))
     instructions(read(folder, "instructions"), read(pathlib.Path(__file__).parent, "instructions"))
+    throughput(read(folder, "throughput"))
     control(read(folder, "control"))
 
 
