@@ -1,26 +1,33 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Measure what prefixes take: memory, and time to install and to move them.
+"""Measure what prefixes take: memory, and time to install and to move them; and what changes
+of routes cost packets beside them.
 
     control.py
 
 In a guest. Prints a line of JSON for each case: seconds, and where memory is asked for,
-bytes for each prefix.
+bytes for each prefix; with packets beside, round trips with changes and without.
 """
 
+import base64
 import json
+import multiprocessing
 import pathlib
 import re
 import socket
 import time
 
 import rtnl
+from hub import NEAR, connect, enter, inside, ip
 from tables import ALLOWEDIPS, ROUTES, Nexthops, Peers, prefixes, run, set_up, tear_down
 
 SIZES = {4: 1000000, 6: 200000}
 MOVED = 100000
 # Of the devices in tables.py
 PEERS = 1000
+# Beside packets: changes a second, in so many parts
+CHANGES, PARTS, SECONDS = 10000, 100, 60
+SERVER = "10.1.0.1"
 
 
 def used():
@@ -110,6 +117,72 @@ def many_peers(version, count):
                 [rtnl.route(rtnl.RTM_DELROUTE, prefix, b"") for prefix in table]))
 
 
+def round_trips(hub, seconds, result):
+    """Send packets to the peer, and each back, one at a time."""
+    enter(f"{hub}-peer")
+    there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    there.bind((SERVER, 7))
+    enter(hub)
+    here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    here.bind((NEAR[4], 7))
+    there.settimeout(1)
+    here.settimeout(1)
+    start = time.monotonic()
+    done = lost = 0
+    while time.monotonic() < start + seconds:
+        try:
+            here.sendto(bytes(64), (SERVER, 7))
+            there.recv(64)
+            there.sendto(bytes(64), (NEAR[4], 7))
+            here.recv(64)
+            done += 1
+        except TimeoutError:
+            lost += 1
+    result.send((done / (time.monotonic() - start), lost))
+
+
+def beside_packets(seconds, is_changing):
+    """Return round trips a second, how many were lost, and the changes a second beside them."""
+    hub = "changing"
+    table = prefixes(4, CHANGES)
+    peers = Peers(PEERS)
+    stream = rtnl.Stream()
+    to = Nexthops(4, "key", socket.if_nametoindex("wg0"), peers)
+    each = [to.of_route(number) for number in range(PEERS)]
+    here, there = multiprocessing.Pipe()
+    packets = multiprocessing.Process(target=round_trips, args=(hub, seconds, there))
+    packets.start()
+    there.close()
+    start = time.monotonic()
+    if is_changing:
+        for turn in range(seconds * PARTS):
+            # Each time to the next peer
+            part = slice(turn % PARTS * (CHANGES // PARTS), (turn % PARTS + 1) * (CHANGES // PARTS))
+            stream.send(stream.chunks(
+                [rtnl.route(rtnl.RTM_NEWROUTE, prefix, each[(turn // PARTS + i) % PEERS],
+                            rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE)
+                 for i, prefix in enumerate(table[part])]))
+            time.sleep(max(0, start + (turn + 1) / PARTS - time.monotonic()))
+    took = time.monotonic() - start
+    trips, lost = here.recv()
+    packets.join()
+    return trips, lost, seconds * CHANGES / took
+
+
+def change_beside_packets():
+    hub = "changing"
+    key = connect(hub)
+    enter(hub)
+    ip(f"{hub}-peer", "address", "add", f"{SERVER}/32", "dev", "wg0")
+    ip(hub, "route", "add", f"{SERVER}/32", "dev", "wg0", "via-wgpeer", key)
+    inside(hub, "wg", "addconf", "wg0", "/dev/stdin", text="".join(
+        f"[Peer]\nPublicKey = {base64.b64encode(other).decode()}\n" for other in Peers(PEERS).keys))
+    without, _, _ = beside_packets(SECONDS // 4, False)
+    trips, lost, changes = beside_packets(SECONDS, True)
+    print(json.dumps({"changes": changes, "for": SECONDS, "trips": trips, "lost": lost,
+                      "without": without}), flush=True)
+
+
 def main():
     set_up(ALLOWEDIPS, ROUTES)
     for version in 4, 6:
@@ -119,6 +192,7 @@ def main():
     run("wgvia", "set", ROUTES, "mode", "on")
     for version in 4, 6:
         many_peers(version, 10000)
+    change_beside_packets()
 
 
 main()

@@ -109,7 +109,11 @@ def control(cases):
     print("## Time to install, and memory\n")
     table(["family", "prefixes", "", "s", "bytes for each"],
           [[f"IPv{case['family']}", f"{case['count']:,}", case["way"], f"{case['seconds']:.2f}",
-            f"{case['bytes']:.0f}"] for case in cases])
+            f"{case['bytes']:.0f}"] for case in cases if "way" in case])
+    print("## Changes beside packets\n")
+    table(["changes a second", "for", "round trips a second", "without changes", "lost"],
+          [[f"{case['changes']:,.0f}", f"{case['for']} s", f"{case['trips']:,.0f}",
+            f"{case['without']:,.0f}", case["lost"]] for case in cases if "changes" in case])
 
 
 def main():
