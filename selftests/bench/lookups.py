@@ -27,7 +27,7 @@ PARAMETERS = pathlib.Path("/sys/module/wgvia_bench/parameters")
 BENCH = pathlib.Path("/proc/wgvia_bench")
 # So many packets, all to one address; else one for each prefix, but no more than these
 FEW, MOST = 4096, 1 << 17
-ROUNDS = 7
+ROUNDS = 5
 
 
 def load(module):

@@ -3,12 +3,13 @@
  * Measures what a host does for packets that it sends or receives by WireGuard, in ticks of
  * the time stamp counter: instructions in a guest with --icount, else time.
  *
- *	packets sent|received NEAR BATCH BYTES HUB [HUB] <ADDRESSES
+ *	packets sent|received NEAR BATCHES PACKETS BYTES HUB [HUB] <ADDRESSES
  *
  * HUB is the namespace of a host and HUB-peer that of its peer; each has an end of the cable
  * between them, "cable". Packets with so many bytes go in batches, to or from each of the
  * addresses in turn; NEAR is the hub's own address. Two hosts take turns, so that what else
- * the machine does falls on both alike. Prints the median of the batches of each.
+ * the machine does falls on both alike. Prints the least of the batches of each and
+ * the lower quartile, which is that of a machine with less other work.
  *
  * "sent" is from the system call of the sender to the encrypted packets at the other end of the
  * cable; "received" is from there to the system call of the receiver. The encrypted packets
@@ -34,7 +35,6 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define BATCHES		500
 #define MOST		64	/* packets of a batch */
 #define PORT		4750
 #define IPV4_HEADER	20
@@ -53,7 +53,7 @@ union address {
 struct hub {
 	int at_hub;
 	int at_cable;
-	uint64_t counts[BATCHES];
+	uint64_t *counts;
 };
 
 static struct mmsghdr batch[MOST];
@@ -253,23 +253,29 @@ int main(int argc, char **argv)
 	static struct hub hubs[2];
 	union address near, *addresses;
 	size_t bytes, count;
+	int batches;
 	bool sent;
 
-	if (argc != 6 && argc != 7)
-		errx(2, "usage: packets sent|received NEAR BATCH BYTES HUB [HUB] <ADDRESSES");
+	if (argc != 7 && argc != 8)
+		errx(2, "usage: packets sent|received NEAR BATCHES PACKETS BYTES HUB [HUB] <ADDRESSES");
 	sent = !strcmp(argv[1], "sent");
 	near = parse(argv[2]);
-	size = atoi(argv[3]);
-	bytes = atoi(argv[4]);
-	argv += 5;
-	argc -= 5;
-	if (size < 1 || size > MOST || bytes > sizeof(packets[0]))
-		errx(2, "so much does not fit");
+	batches = atoi(argv[3]);
+	size = atoi(argv[4]);
+	bytes = atoi(argv[5]);
+	argv += 6;
+	argc -= 6;
+	if (batches < 1 || size < 1 || size > MOST || bytes > sizeof(packets[0]))
+		errx(2, "that is too little or too much");
 	count = read_addresses(&addresses);
-	for (int i = 0; i < argc; i++)
+	for (int i = 0; i < argc; i++) {
 		open_hub(&hubs[i], argv[i], &near);
+		hubs[i].counts = calloc(batches, sizeof(*hubs[i].counts));
+		if (!hubs[i].counts)
+			err(1, "calloc");
+	}
 
-	for (int i = 0; i < BATCHES; i++) {
+	for (int i = 0; i < batches; i++) {
 		size_t first = (size_t)i * size % count;
 
 		for (int turn = 0; turn < argc; turn++) {
@@ -282,8 +288,9 @@ int main(int argc, char **argv)
 		}
 	}
 	for (int i = 0; i < argc; i++) {
-		qsort(hubs[i].counts, BATCHES, sizeof(hubs[i].counts[0]), compare);
-		printf("%" PRIu64 "\n", hubs[i].counts[BATCHES / 2]);
+		qsort(hubs[i].counts, batches, sizeof(*hubs[i].counts), compare);
+		printf("%" PRIu64 " %" PRIu64 "\n", hubs[i].counts[0],
+		       hubs[i].counts[batches / 4]);
 	}
 	return 0;
 }

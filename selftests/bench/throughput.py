@@ -22,8 +22,8 @@ from tables import Nexthops, Peers, addresses, prefixes, run
 
 SIZES = {4: (1, 1000000), 6: (1, 200000)}
 HUBS = "allowedips", "routes"
-BATCH, BYTES, ADDRESSES = 32, 1300, 16000
-ROUNDS = 7
+BATCHES, BATCH, BYTES = 500, 32, 1300
+ROUNDS = 3
 PACKETS = "/run/packets"
 
 
@@ -34,9 +34,10 @@ def ticks(what, version, text):
         # A session
         inside(f"{hub}-peer", "ping", "-qc", "1", "-W", "5", NEAR[version])
         know(hub, NOBODY, NOBODY)
-    output = subprocess.run([PACKETS, what, NEAR[version], str(BATCH), str(BYTES), *HUBS],
+    output = subprocess.run([PACKETS, what, NEAR[version], str(BATCHES), str(BATCH), str(BYTES),
+                             *HUBS],
                             check=True, input=text, text=True, stdout=subprocess.PIPE).stdout
-    return [int(line) / BATCH for line in output.splitlines()]
+    return [int(line.split()[1]) / BATCH for line in output.splitlines()]
 
 
 def measure(version, size, way, text):
@@ -60,8 +61,8 @@ def main():
     for version, sizes in SIZES.items():
         for size in sizes:
             table = prefixes(version, size)
-            packed = addresses(table, ADDRESSES, False)
-            width = len(packed) // ADDRESSES
+            packed = addresses(table, BATCHES * BATCH, False)
+            width = 4 if version == 4 else 16
             text = "".join(f"{ipaddress.ip_address(packed[i:i + width])}\n"
                            for i in range(0, len(packed), width))
             # In place of those that the peer had
