@@ -8,8 +8,8 @@
  * HUB is the namespace of a host and HUB-peer that of its peer; each has an end of the cable
  * between them, "cable". Packets with so many bytes go in batches, to or from each of the
  * addresses in turn; NEAR is the hub's own address. Two hosts take turns, so that what else
- * the machine does falls on both alike. Prints the least of the batches of each and
- * the lower quartile, which is that of a machine with less other work.
+ * the machine does falls on both alike. Prints the lower quartile of the batches
+ * of each, on a line: that is what they take where less other work comes in between.
  *
  * "sent" is from the system call of the sender to the encrypted packets at the other end of the
  * cable; "received" is from there to the system call of the receiver. The encrypted packets
@@ -289,8 +289,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < argc; i++) {
 		qsort(hubs[i].counts, batches, sizeof(*hubs[i].counts), compare);
-		printf("%" PRIu64 " %" PRIu64 "\n", hubs[i].counts[0],
-		       hubs[i].counts[batches / 4]);
+		printf("%" PRIu64 "\n", hubs[i].counts[batches / 4]);
 	}
 	return 0;
 }

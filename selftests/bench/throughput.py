@@ -34,10 +34,10 @@ def ticks(what, version, text):
         # A session
         inside(f"{hub}-peer", "ping", "-qc", "1", "-W", "5", NEAR[version])
         know(hub, NOBODY, NOBODY)
-    output = subprocess.run([PACKETS, what, NEAR[version], str(BATCHES), str(BATCH), str(BYTES),
-                             *HUBS],
-                            check=True, input=text, text=True, stdout=subprocess.PIPE).stdout
-    return [int(line.split()[1]) / BATCH for line in output.splitlines()]
+    output = subprocess.run(
+        [PACKETS, what, NEAR[version], str(BATCHES), str(BATCH), str(BYTES), *HUBS],
+        check=True, input=text, text=True, stdout=subprocess.PIPE).stdout
+    return [int(line) / BATCH for line in output.splitlines()]
 
 
 def measure(version, size, way, text):
