@@ -19,7 +19,7 @@ import rtnl
 from tables import ALLOWEDIPS, ROUTES, Nexthops, Peers, addresses, prefixes, run, set_up
 
 SIZES = {4: (1, 1000, 1000000), 6: (1, 1000, 200000)}
-# So many peers, so many nexthops of a route; the routes of the last are gone with their nexthops
+# So many peers, so many nexthops of a route; the routes of the last shape are deleted
 SHAPES = ((1, 1), (1000, 1), (1000, 16))
 FUNCTIONS = ("wg_allowedips_lookup_dst", "wg_allowedips_lookup_src", "wg_peer_put",
              "__wg_hook_select_peer", "__wg_hook_check_source")
@@ -81,7 +81,8 @@ def measure_routes(stream, table, peers, nexthops):
             measure(case, filters)
         BENCH.write_bytes(b"\0")
         if nexthops > 1:
-            # With their routes
+            # Not with their routes: for each object the kernel goes through the whole table.
+            stream.send(stream.chunks(to.routes(rtnl.RTM_DELROUTE, table, lambda _: b"")))
             stream.send(stream.chunks(to.deletions()))
 
 
