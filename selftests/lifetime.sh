@@ -11,15 +11,16 @@ source "$(dirname "$0")/lib/traffic.sh"
 
 MODE=auto
 
-# One route of each kind, through peer 2 and peer 3
+# One route of each kind, through peer 2 and peer 3. Without wgvia/0002, IPv6 wants a gateway
+# for each of several nexthops.
 add_routes()
 {
 	check ip_hub route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
 	check ip_hub route add 10.3.0.0/16 nexthop dev hub via-wgpeer "${KEY[2]}" \
 		nexthop dev hub via-wgpeer "${KEY[3]}"
 	check ip_hub route add fd02::/48 dev hub via-wgpeer "${KEY[2]}"
-	check ip_hub route add fd03::/48 nexthop dev hub via-wgpeer "${KEY[2]}" \
-		nexthop dev hub via-wgpeer "${KEY[3]}"
+	check ip_hub route add fd03::/48 nexthop via fd00::2 dev hub via-wgpeer "${KEY[2]}" \
+		nexthop via fd00::3 dev hub via-wgpeer "${KEY[3]}"
 	check ip_hub nexthop add id 1 dev hub via-wgpeer "${KEY[3]}"
 	check ip_hub route add 10.4.0.0/16 nhid 1
 	check ip_hub -6 nexthop add id 2 dev hub via-wgpeer "${KEY[3]}"
@@ -233,7 +234,7 @@ loads_itself()
 
 	for f in 4 6; do
 		family "$f"
-		while IFS=: read -r add del; do
+		while IFS=, read -r add del; do
 			check rmmod wgvia
 			# shellcheck disable=SC2086 # words
 			check ip_hub ${add//PREFIX/$prefix}
@@ -242,9 +243,9 @@ loads_itself()
 			check ip_hub ${del//PREFIX/$prefix}
 			check_module_idle
 		done <<-END
-			route add PREFIX dev hub $key:route del PREFIX
-			route add PREFIX nexthop dev hub $key nexthop dev hub $other:route del PREFIX
-			-$f nexthop add id 1 dev hub $key:nexthop del id 1
+			route add PREFIX dev hub $key,route del PREFIX
+			route add PREFIX nexthop via $peer2 dev hub $key nexthop via $peer3 dev hub $other,route del PREFIX
+			-$f nexthop add id 1 dev hub $key,nexthop del id 1
 		END
 	done
 	check rmmod wgvia
