@@ -229,11 +229,13 @@ no_events()
 	check rmmod wgvia
 }
 
-# For good: this has to be the last one.
+# The kernel says it. For good: this has to be the last one.
 lockdown()
 {
 	echo integrity >/sys/kernel/security/lockdown || fail "no lockdown"
 	check_refuses "Operation not permitted" ""
+	[[ $(dmesg -t) == *"Lockdown: insmod: unsigned module loading is restricted"* ]] ||
+		fail "log says: $(dmesg -t)"
 }
 
 test_add "loads, and loads wireguard.ko" loads_wireguard
