@@ -31,8 +31,8 @@ def ticks(what, version, text):
     """Return the ticks of a packet of each hub."""
     for hub in HUBS:
         know(hub, HUB, PEER)
-        # A session
-        inside(f"{hub}-peer", "ping", "-qc", "1", "-W", "5", NEAR[version])
+        # A session, and a new one if it has lasted for two minutes: its last one is without any.
+        inside(f"{hub}-peer", "ping", "-qc", "3", "-i", "0.2", "-W", "5", NEAR[version])
         know(hub, NOBODY, NOBODY)
     output = subprocess.run(
         [PACKETS, what, NEAR[version], str(BATCHES), str(BATCH), str(BYTES), *HUBS],
