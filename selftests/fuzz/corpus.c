@@ -27,9 +27,24 @@ void keep(enum protocol protocol)
 	corpus_len++;
 }
 
+/* Has routes of the message name peers in the type that does so here. */
+static void take_encap_type(void)
+{
+	uint16_t want[] = { NLA_HDRLEN + sizeof(*want), RTA_ENCAP_TYPE, LWTUNNEL_ENCAP_WGPEER };
+	size_t at;
+
+	for (at = sizeof(struct nlmsghdr); at + sizeof(want) <= length; at += NLA_ALIGNTO) {
+		memcpy(&want[1], message + at + sizeof(*want), sizeof(*want));
+		if ((want[1] == RTA_ENCAP_TYPE || want[1] == NHA_ENCAP_TYPE) &&
+		    !memcmp(message + at, want, sizeof(want)))
+			memcpy(message + at + NLA_HDRLEN, &encap_wgpeer, sizeof(encap_wgpeer));
+	}
+}
+
 /*
  * Each line is a message: "route" or "wgvia", and what it is in hexadecimal digits. The last one
- * of KEPT may be half a line, if the guest died when it was written.
+ * of KEPT may be half a line, if the guest died when it was written. One behind "patched" is left
+ * out on a kernel without the patches.
  */
 void load(FILE *file, const char *name, bool whole)
 {
@@ -39,6 +54,11 @@ void load(FILE *file, const char *name, bool whole)
 	while (fgets(line, sizeof(line), file)) {
 		if (line[0] == '#' || line[0] == '\n')
 			continue;
+		if (!strncmp(line, "patched ", 8)) {
+			if (encap_wgpeer != LWTUNNEL_ENCAP_WGPEER)
+				continue;
+			memmove(line, line + 8, strlen(line + 8) + 1);
+		}
 		digits = strchr(line, ' ');
 		for (length = 0; digits && length < SPACE; length++)
 			if (sscanf(digits + 1 + 2 * length, "%2hhx", &message[length]) != 1)
@@ -49,6 +69,8 @@ void load(FILE *file, const char *name, bool whole)
 			fprintf(stderr, "%s: not a message: %s", name, line);
 			exit(1);
 		}
+		if (encap_wgpeer != LWTUNNEL_ENCAP_WGPEER)
+			take_encap_type();
 		keep(strncmp(line, "route", 5) ? WGVIA : ROUTE);
 	}
 }

@@ -105,6 +105,20 @@ static uint16_t family_id(int fd)
 	exit(1);
 }
 
+/* Without the patches the module says which type it has. */
+static uint16_t encap_type(void)
+{
+	FILE *file = fopen("/sys/module/wgvia/parameters/encap_type", "r");
+	uint16_t type = LWTUNNEL_ENCAP_WGPEER;
+
+	if (!file)
+		return type;
+	if (fscanf(file, "%hu", &type) != 1)
+		die("encap_type");
+	fclose(file);
+	return type;
+}
+
 static void load_corpus(const char *name)
 {
 	FILE *file = fopen(name, "r");
@@ -205,6 +219,7 @@ int main(int argc, char **argv)
 	if (setsockopt(strict_fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){ 1 }, sizeof(int)))
 		die("NETLINK_GET_STRICT_CHK");
 	wgvia = family_id(fds[WGVIA]);
+	encap_wgpeer = encap_type();
 	devices[0] = if_nametoindex(argv[3]);
 	devices[1] = if_nametoindex(argv[4]);
 	devices[2] = if_nametoindex("lo");

@@ -11,9 +11,7 @@
 
 #include "netlink.h"
 
-#define LWTUNNEL_ENCAP_WGPEER 64
-
-uint16_t wgvia;
+uint16_t wgvia, encap_wgpeer;
 
 /* --- attributes ---------------------------------------------------------- */
 
@@ -92,7 +90,7 @@ static void put_address(uint16_t type, int family)
 
 static void put_encap(uint16_t type_attr, uint16_t encap_attr)
 {
-	uint16_t type = one_in(8) ? below(70) : LWTUNNEL_ENCAP_WGPEER;
+	uint16_t type = one_in(8) ? below(70) : encap_wgpeer;
 	size_t start;
 
 	if (!one_in(16))

@@ -31,6 +31,9 @@ enum kind kind_of(enum protocol protocol);
 extern uint32_t devices[4];
 /* The number of the family, which is another with each boot */
 extern uint16_t wgvia;
+/* The type of lightweight tunnel of the corpus, and the one by which routes name peers here */
+#define LWTUNNEL_ENCAP_WGPEER 64
+extern uint16_t encap_wgpeer;
 void attr(uint16_t type, const void *data, size_t len);
 enum protocol make(void);
 
