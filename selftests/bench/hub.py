@@ -56,6 +56,17 @@ def connect(hub):
     return keys[peer][1]
 
 
+def renew(hub, version):
+    """Begin a new session: an old one ends while what would renew it goes to nobody."""
+    peer = f"{hub}-peer"
+    key = subprocess.run(["ip", "netns", "exec", peer, "wg", "show", "wg0", "peers"],
+                         check=True, capture_output=True, text=True).stdout.strip()
+    inside(peer, "wg", "set", "wg0", "peer", key, "remove")
+    inside(peer, "wg", "set", "wg0", "peer", key, "endpoint", "192.0.2.1:51820",
+           "allowed-ips", "0.0.0.0/0,::/0")
+    inside(peer, "ping", "-qc", "3", "-i", "0.2", "-W", "5", NEAR[version])
+
+
 def know(hub, hub_address, peer_address):
     """Set the Ethernet addresses by which the peer knows the hub, and the hub the peer."""
     for netns, host, address in ((f"{hub}-peer", 1, hub_address), (hub, 2, peer_address)):

@@ -17,7 +17,7 @@ import socket
 import subprocess
 
 import rtnl
-from hub import HUB, NEAR, NOBODY, PEER, connect, enter, inside, ip, know
+from hub import HUB, NEAR, NOBODY, PEER, connect, enter, inside, ip, know, renew
 from tables import Nexthops, Peers, addresses, prefixes, run
 
 SIZES = {4: (1, 1000000), 6: (1, 200000)}
@@ -31,8 +31,7 @@ def ticks(what, version, text):
     """Return the ticks of a packet of each hub."""
     for hub in HUBS:
         know(hub, HUB, PEER)
-        # A session, and a new one if it has lasted for two minutes: its last one is without any.
-        inside(f"{hub}-peer", "ping", "-qc", "3", "-i", "0.2", "-W", "5", NEAR[version])
+        renew(hub, version)
         know(hub, NOBODY, NOBODY)
     output = subprocess.run(
         [PACKETS, what, NEAR[version], str(BATCHES), str(BATCH), str(BYTES), *HUBS],
