@@ -18,7 +18,7 @@ import socket
 import time
 
 import rtnl
-from hub import NEAR, connect, enter, inside, ip
+from hub import NEAR, by_allowedips, connect, enter, inside, ip
 from tables import ALLOWEDIPS, ROUTES, Nexthops, Peers, prefixes, run, set_up, tear_down
 
 SIZES = {4: 1000000, 6: 200000}
@@ -172,6 +172,7 @@ def beside_packets(seconds, is_changing):
 def change_beside_packets():
     hub = "changing"
     key = connect(hub)
+    by_allowedips(f"{hub}-peer")
     enter(hub)
     ip(f"{hub}-peer", "address", "add", f"{SERVER}/32", "dev", "wg0")
     ip(hub, "route", "add", f"{SERVER}/32", "dev", "wg0", "via-wgpeer", key)

@@ -7,6 +7,7 @@ import subprocess
 from tables import run
 
 NEAR = {4: "10.0.255.254", 6: "fd00::1"}
+PACKETS = "/run/packets"
 # The Ethernet addresses of hub, peer and nobody
 HUB, PEER, NOBODY = (f"02:00:00:00:00:{last}" for last in ("01", "02", "99"))
 
@@ -52,11 +53,15 @@ def connect(hub):
         ip(netns, "link", "set", "wg0", "up")
     ip(peer, "route", "add", "default", "dev", "wg0")
     ip(peer, "route", "add", "::/0", "dev", "wg0")
-    inside(peer, "wgvia", "set", "wg0", "mode", "off")
     return keys[peer][1]
 
 
-def renew(hub, version):
+def by_allowedips(*netns):
+    for name in netns:
+        inside(name, "wgvia", "set", "wg0", "mode", "off")
+
+
+def _renew(hub, version):
     """Begin a new session: an old one ends while what would renew it goes to nobody."""
     peer = f"{hub}-peer"
     key = subprocess.run(["ip", "netns", "exec", peer, "wg", "show", "wg0", "peers"],
@@ -64,11 +69,30 @@ def renew(hub, version):
     inside(peer, "wg", "set", "wg0", "peer", key, "remove")
     inside(peer, "wg", "set", "wg0", "peer", key, "endpoint", "192.0.2.1:51820",
            "allowed-ips", "0.0.0.0/0,::/0")
-    inside(peer, "ping", "-qc", "3", "-i", "0.2", "-W", "5", NEAR[version])
+    subprocess.run(["ip", "netns", "exec", peer, "ping", "-c", "3", "-i", "0.2", "-W", "5",
+                    NEAR[version]], check=True, stdout=subprocess.DEVNULL)
 
 
-def know(hub, hub_address, peer_address):
+def _know(hub, hub_address, peer_address):
     """Set the Ethernet addresses by which the peer knows the hub, and the hub the peer."""
     for netns, host, address in ((f"{hub}-peer", 1, hub_address), (hub, 2, peer_address)):
         ip(netns, "neighbour", "replace", f"192.0.2.{host}", "lladdr", address, "dev", "cable",
            "nud", "permanent")
+
+
+def build_packets():
+    run("gcc-14", "-O2", "-Wall", "-o", PACKETS, "/wgvia/selftests/bench/packets.c")
+
+
+def ticks(hubs, what, version, sizes, addresses, scheduler=()):
+    """Return the ticks that packets.c measures for a packet of each hub. Sizes are the number of
+    batches, of packets in a batch, and of bytes in a packet; the addresses are one a line.
+    """
+    for hub in hubs:
+        _know(hub, HUB, PEER)
+        _renew(hub, version)
+        _know(hub, NOBODY, NOBODY)
+    output = subprocess.run(
+        [*scheduler, PACKETS, what, NEAR[version], *map(str, sizes), *hubs],
+        check=True, input=addresses, text=True, stdout=subprocess.PIPE).stdout
+    return [int(line) / sizes[1] for line in output.splitlines()]

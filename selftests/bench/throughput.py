@@ -14,42 +14,29 @@ import base64
 import ipaddress
 import json
 import socket
-import subprocess
 
 import rtnl
-from hub import HUB, NEAR, NOBODY, PEER, connect, enter, inside, ip, know, renew
-from tables import Nexthops, Peers, addresses, prefixes, run
+from hub import build_packets, by_allowedips, connect, enter, inside, ip, ticks
+from tables import Nexthops, Peers, addresses, prefixes
 
 SIZES = {4: (1, 1000000), 6: (1, 200000)}
 HUBS = "allowedips", "routes"
 BATCHES, BATCH, BYTES = 500, 32, 1300
 ROUNDS = 3
-PACKETS = "/run/packets"
-
-
-def ticks(what, version, text):
-    """Return the ticks of a packet of each hub."""
-    for hub in HUBS:
-        know(hub, HUB, PEER)
-        renew(hub, version)
-        know(hub, NOBODY, NOBODY)
-    output = subprocess.run(
-        [PACKETS, what, NEAR[version], str(BATCHES), str(BATCH), str(BYTES), *HUBS],
-        check=True, input=text, text=True, stdout=subprocess.PIPE).stdout
-    return [int(line) / BATCH for line in output.splitlines()]
 
 
 def measure(version, size, way, text):
     for what in "sent", "received":
-        rounds = [ticks(what, version, text) for _ in range(ROUNDS)]
+        rounds = [ticks(HUBS, what, version, (BATCHES, BATCH, BYTES), text)
+                  for _ in range(ROUNDS)]
         print(json.dumps({"family": version, "prefixes": size, "way": way, "what": what,
                           "rounds": rounds}), flush=True)
 
 
 def main():
-    run("gcc-14", "-O2", "-Wall", "-o", PACKETS, "/wgvia/selftests/bench/packets.c")
-    by_allowedips, key = (connect(hub) for hub in HUBS)
-    inside(HUBS[0], "wgvia", "set", "wg0", "mode", "off")
+    build_packets()
+    owner, key = (connect(hub) for hub in HUBS)
+    by_allowedips(HUBS[0], *(f"{hub}-peer" for hub in HUBS))
     ip(HUBS[0], "route", "add", "default", "dev", "wg0")
     ip(HUBS[0], "route", "add", "::/0", "dev", "wg0")
     peer = Peers(1)
@@ -68,7 +55,7 @@ def main():
             ips = "".join(f"AllowedIPs = {prefix}\n"
                           for prefix in peer.hosts(0) + peer.shares(version, table)(0))
             inside(HUBS[0], "wg", "addconf", "wg0", "/dev/stdin",
-                   text=f"[Peer]\nPublicKey = {by_allowedips}\n{ips}")
+                   text=f"[Peer]\nPublicKey = {owner}\n{ips}")
             for way, mode in ("key", "auto"), ("gateway", "on"):
                 inside(HUBS[1], "wgvia", "set", "wg0", "mode", mode)
                 to = Nexthops(version, way, oif, peer)
