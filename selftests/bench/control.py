@@ -68,10 +68,12 @@ def install(version):
     run("wgvia", "set", ROUTES, "mode", "on")
     names = {"family": version, "count": size}
     with Case(**names, way="AllowedIPs, wg setconf"):
-        peers.configure(ALLOWEDIPS, peers.shares(version, table))
+        peers.configure(ALLOWEDIPS, peers.shares(table))
     peers.configure(ALLOWEDIPS, lambda _: [])
-    deletions = list(stream.chunks(
-        [rtnl.route(rtnl.RTM_DELROUTE, prefix, b"") for prefix in table]))
+
+    def delete(those):
+        stream.send(stream.chunks(
+            rtnl.route(rtnl.RTM_DELROUTE, prefix, b"") for prefix in those))
 
     def routes(way, attributes, objects=()):
         stream.send(stream.chunks(objects))
@@ -79,7 +81,7 @@ def install(version):
             Nexthops(version, "", oif, peers).routes(rtnl.RTM_NEWROUTE, table, attributes)))
         with Case(**names, way=way):
             stream.send(chunks)
-        stream.send(deletions)
+        delete(table)
 
     keys = Nexthops(version, "key", oif, peers)
     gateways = Nexthops(version, "gateway", oif, peers)
@@ -89,12 +91,12 @@ def install(version):
     routes("routes by nexthop object with a key", lambda number: rtnl.by_object(number + 1),
            keys.objects())
     # All by one object
-    some = table[:MOVED]
-    stream.send(stream.chunks([rtnl.route(rtnl.RTM_NEWROUTE, prefix, rtnl.by_object(1))
-                               for prefix in some]))
+    some = table.part(0, MOVED)
+    stream.send(stream.chunks(rtnl.route(rtnl.RTM_NEWROUTE, prefix, rtnl.by_object(1))
+                              for prefix in some))
     with Case(family=version, count=MOVED, way="moved by one message"):
         stream.send([keys.object(1, 1, rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE)])
-    stream.send(stream.chunks([rtnl.route(rtnl.RTM_DELROUTE, prefix, b"") for prefix in some]))
+    delete(some)
     stream.send(stream.chunks([rtnl.delete_nexthop(number + 1) for number in range(PEERS)]))
 
 
@@ -113,8 +115,7 @@ def many_peers(version, count):
             with Case(family=version, count=each * count,
                       way=f"routes by {way}, {each} for each of {count:,} peers"):
                 stream.send(chunks)
-            stream.send(stream.chunks(
-                [rtnl.route(rtnl.RTM_DELROUTE, prefix, b"") for prefix in table]))
+            stream.send(stream.chunks(to.routes(rtnl.RTM_DELROUTE, table, lambda _: b"")))
 
 
 def round_trips(hub, seconds, result):
@@ -157,11 +158,11 @@ def beside_packets(seconds, is_changing):
     if is_changing:
         for turn in range(seconds * PARTS):
             # Each time to the next peer
-            part = slice(turn % PARTS * (CHANGES // PARTS), (turn % PARTS + 1) * (CHANGES // PARTS))
+            first = turn % PARTS * (CHANGES // PARTS)
             stream.send(stream.chunks(
                 [rtnl.route(rtnl.RTM_NEWROUTE, prefix, each[(turn // PARTS + i) % PEERS],
                             rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE)
-                 for i, prefix in enumerate(table[part])]))
+                 for i, prefix in enumerate(table.part(first, first + CHANGES // PARTS))]))
             time.sleep(max(0, start + (turn + 1) / PARTS - time.monotonic()))
     took = time.monotonic() - start
     trips, lost = here.recv()

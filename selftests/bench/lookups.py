@@ -58,7 +58,7 @@ def measure(case, filters):
 
 def measure_routes(stream, table, peers, nexthops):
     """Measure routes to a table of prefixes, which replace those that there are."""
-    version = 4 if len(table[0][0]) == 4 else 6
+    version = table.version
     for way in "key", "gateway":
         run("wgvia", "set", ROUTES, "mode", "auto" if way == "key" else "on")
         to = Nexthops(version, way, socket.if_nametoindex(ROUTES), peers)
@@ -95,7 +95,7 @@ def measure_table(version, size):
     for count, nexthops in SHAPES:
         if len(peers) != count:
             peers = Peers(count)
-            peers.configure(ALLOWEDIPS, peers.shares(version, table))
+            peers.configure(ALLOWEDIPS, peers.shares(table))
             peers.configure(ROUTES, peers.hosts)
         measure_routes(stream, table, peers, nexthops)
 

@@ -2,6 +2,7 @@
 """Prefixes, peers and devices of the measurements."""
 
 import base64
+import collections.abc
 import ipaddress
 import random
 import subprocess
@@ -37,21 +38,51 @@ def tear_down(*devices):
         run("ip", "link", "del", device)
 
 
+class Table(collections.abc.Sequence):
+    """Prefixes: the address of each, packed, and its length.
+
+    They lie in one piece, and what is made of many of them is made one by one: a guest of
+    User-mode Linux hangs where a process of it has more than vm.max_map_count of the host
+    (65,530) pages that do not follow each other in the guest's memory.
+    """
+
+    def __init__(self, version, packed):
+        self.version, self.packed = version, packed
+        self.size = 5 if version == 4 else 17
+
+    def __len__(self):
+        return len(self.packed) // self.size
+
+    def __getitem__(self, number):
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        start, end = number * self.size, (number + 1) * self.size
+        return self.packed[start:end - 1], self.packed[end - 1]
+
+    def part(self, start, end):
+        """Return the prefixes from one number to another as a table."""
+        return Table(self.version, self.packed[start * self.size:end * self.size])
+
+
 def prefixes(version, count):
-    """Return so many different prefixes, the same ones each time: (address, packed; length)."""
+    """Return so many different prefixes, the same ones each time."""
     bits = 32 if version == 4 else 128
+    size = bits // 8 + 1
     low, high = (int(ipaddress.ip_address(text)) for text in SPACE[version])
     if count == 1:
-        return [(low.to_bytes(bits // 8, "big"), 16 if version == 4 else 32)]
+        return Table(version, (low << 8 | (16 if version == 4 else 32)).to_bytes(size, "big"))
     draw = random.Random(version)
-    lengths = draw.choices(*zip(*LENGTHS[version].items()), k=2 * count)
-    found = {}
+    lengths = bytes(draw.choices(*zip(*LENGTHS[version].items()), k=2 * count))
+    found, packed = set(), bytearray()
     for length in lengths:
         host = bits - length
-        found[(draw.randrange(low >> host, high >> host) << host, length)] = None
+        entry = draw.randrange(low >> host, high >> host) << host + 8 | length
+        if entry not in found:
+            found.add(entry)
+            packed += entry.to_bytes(size, "big")
         if len(found) == count:
             break
-    return [(value.to_bytes(bits // 8, "big"), length) for value, length in found]
+    return Table(version, bytes(packed))
 
 
 def addresses(table, count, repeated):
@@ -59,7 +90,7 @@ def addresses(table, count, repeated):
     one of them again and again.
     """
     draw = random.Random(count)
-    bits = 8 * len(table[0][0])
+    bits = 32 if table.version == 4 else 128
 
     def one():
         address, length = draw.choice(table)
@@ -97,13 +128,14 @@ class Peers:
         """Return AllowedIPs of a peer that has nothing but its neighbour addresses."""
         return [f"{self.address(4, number)}/32", f"{self.address(6, number)}/128"]
 
-    def shares(self, version, table):
+    def shares(self, table):
         """Return a function that gives each peer its share of the prefixes, for configure()."""
-        family = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
+        family = ipaddress.IPv4Address if table.version == 4 else ipaddress.IPv6Address
 
         def share(number):
-            return [f"{family(address)}/{length}"
-                    for address, length in table[number::len(self.keys)]]
+            for address, length in map(table.__getitem__,
+                                       range(number, len(table), len(self.keys))):
+                yield f"{family(address)}/{length}"
         return share
 
 
@@ -152,6 +184,6 @@ class Nexthops:
         the attributes of its peer.
         """
         each = [attributes(number) for number in range(len(self.peers))]
-        return [rtnl.route(kind, prefix, each[i % len(each)],
+        return (rtnl.route(kind, prefix, each[i % len(each)],
                            rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE)
-                for i, prefix in enumerate(table)]
+                for i, prefix in enumerate(table))

@@ -14,6 +14,7 @@ import base64
 import ipaddress
 import json
 import socket
+from itertools import chain
 
 import rtnl
 from hub import build_packets, by_allowedips, connect, enter, inside, ip, ticks
@@ -53,7 +54,7 @@ def main():
                            for i in range(0, len(packed), width))
             # In place of those that the peer had
             ips = "".join(f"AllowedIPs = {prefix}\n"
-                          for prefix in peer.hosts(0) + peer.shares(version, table)(0))
+                          for prefix in chain(peer.hosts(0), peer.shares(table)(0)))
             inside(HUBS[0], "wg", "addconf", "wg0", "/dev/stdin",
                    text=f"[Peer]\nPublicKey = {owner}\n{ips}")
             for way, mode in ("key", "auto"), ("gateway", "on"):
