@@ -26,6 +26,7 @@
 #include <linux/sort.h>
 #include <linux/vmalloc.h>
 #include <net/ip6_route.h>
+#include <net/lwtunnel.h>
 #include <net/route.h>
 
 #define FUNCTION(name)						\
@@ -118,11 +119,16 @@ static __always_inline void set_src(const struct packet *packet, bool v4)
 		ipv6_hdr(skb)->saddr = packet->addr.v6;
 }
 
-/* Routing has just used the dst of a packet that is sent. */
+/* Routing has just used the dst of a packet that is sent, and ip_finish_output2() or
+ * ip6_finish_output2() has looked at the flags of its lightweight-tunnel state.
+ */
 static __always_inline void touch_dst(const struct dst_entry *dst)
 {
+	const struct lwtunnel_state *state = READ_ONCE(dst->lwtstate);
+
 	(void)READ_ONCE(dst->dev);
-	(void)READ_ONCE(dst->lwtstate);
+	if (state)
+		(void)READ_ONCE(state->flags);
 }
 
 /* Decrypting has just used the peer that a packet came from. */
