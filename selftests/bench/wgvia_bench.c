@@ -165,9 +165,9 @@ static noinline size_t check(enum way way, struct packet *first, struct packet *
 	return bad;
 }
 
-/* What the kernel has just used when it asks for a peer: the dst, and the flags of its
+/* Use what the kernel has just used: when it asks for a peer, the dst and the flags of its
  * lightweight-tunnel state, which ip_finish_output2() and ip6_finish_output2() look at; when
- * it asks about a source: the peer, by whose keys the packet was decrypted.
+ * it asks about a source, the peer, by whose keys the packet was decrypted.
  */
 static void touch(const struct packet *first, const struct packet *end)
 {
