@@ -61,9 +61,23 @@ in_ns()
 	nsenter --net="/run/netns/$ns" "$@"
 }
 
+# Is the kernel one without the series? Then the module has this parameter.
+STOCK=$(modinfo -F parm wgvia | grep -c ^encap_type:)
+
 # Commands in the hub's namespace, and ip for it (which enters it by itself).
 in_hub() { in_ns "$hub" "$@"; }
-ip_hub() { ip -n "$hub" "$@"; }
+ip_hub()
+{
+	local words=$* keyed="nexthop dev hub via-wgpeer"
+
+	# Without wgvia/0002 IPv6 wants a gateway in each nexthop of a multipath route. There one
+	# stands beside each key, which decides all the same.
+	if ((STOCK)) && [[ $words == *:*"$keyed"* ]]; then
+		# shellcheck disable=SC2086 # words
+		set -- ${words//"$keyed"/"nexthop via fd00::1 dev hub via-wgpeer"}
+	fi
+	ip -n "$hub" "$@"
+}
 
 # in_peer N COMMAND...
 in_peer()
