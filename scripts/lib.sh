@@ -136,16 +136,21 @@ check_kernel() {
 }
 
 # fragments NAME: the files that configure the kernel NAME, a line each: its own, on top of
-# base.config unless it has the line "# base: none".
+# those of the kernel in its line "# base: ...", or of base if it has no such line. None
+# come before it with "# base: none".
 fragments() {
-	[[ $1 == base ]] || grep -qx '# base: none' "$top/configs/$1.config" || echo "$top/configs/base.config"
+	local base
+	base=$(sed -n 's/^# base: //p' "$top/configs/$1.config")
+	[[ $1 == base || $base == none ]] || fragments "${base:-base}"
 	echo "$top/configs/$1.config"
 }
 
-# make_flags NAME: the kernel's make flags, from the line "# make: ..." of its
-# fragment, or else of base.config. Kernel and modules are built with the same.
+# make_flags NAME: the kernel's make flags, from the line "# make: ..." of its fragment, or
+# else of the nearest below it. Kernel and modules are built with the same.
 make_flags() {
-	sed -n 's/^# make: //p' "$top/configs/$1.config" "$top/configs/base.config" | head -n 1
+	local configs
+	mapfile -t configs < <(fragments "$1")
+	sed -n 's/^# make: //p' "${configs[@]}" | tail -n 1
 }
 
 # way NAME: the module's way into the kernel NAME, from the line "# way: ..." of its
