@@ -38,6 +38,13 @@ def encap_type():
     except FileNotFoundError:
         return 64  # LWTUNNEL_ENCAP_WGPEER, of a patched kernel
 
+
+def is_stock():
+    """Is the kernel one without the series? Then the module has a parameter, loaded or not."""
+    done = subprocess.run(["modinfo", "-F", "parm", "wgvia"], check=True, capture_output=True)
+    return b"encap_type:" in done.stdout
+
+
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
