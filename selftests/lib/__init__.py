@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import errno
+import functools
 import gzip
 import json
 import os
@@ -39,6 +40,7 @@ def encap_type():
         return 64  # LWTUNNEL_ENCAP_WGPEER, of a patched kernel
 
 
+@functools.cache
 def is_stock():
     """Is the kernel one without the series? Then the module has a parameter, loaded or not."""
     done = subprocess.run(["modinfo", "-F", "parm", "wgvia"], check=True, capture_output=True)
