@@ -171,7 +171,8 @@ class Watch:
                     protocol = packet[9] if packet[0] >> 4 == 4 else packet[6]
                     if protocol != socket.IPPROTO_TCP:
                         continue
-                    sent = kind == PACKET_OUTGOING and dev == self.packets.hub_name
+                    # Devices of other namespaces that lead to the hub have this name too.
+                    sent = kind == PACKET_OUTGOING and name == dev == self.packets.hub_name
                     self.seen += sent
                     if not packet.endswith(self.word):
                         continue
@@ -192,7 +193,7 @@ class Watch:
             transmitted = self.transmitted() - self.before
             self.look()
             lost = transmitted - self.seen
-            who = self.who(lambda segment: segment == self.sent[0])
+            who = self.who(lambda segment: segment in self.sent[:1])
         return f"{who or 'nobody'}{f', {lost} lost' if lost > 0 else ''}"
 
     def close(self):
