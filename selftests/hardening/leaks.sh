@@ -7,8 +7,10 @@
 #   caches of WireGuard go then, and the kernel complains of what is left in them
 #   the slab caches of namespaces, routes and dsts hold no more than before
 #   kmemleak finds nothing, where the kernel has it; elsewhere a leak of the module's own
-#   (a binding, a device, a hook, counters) goes unnoticed unless it holds one of the above
+#   (a hook, counters) goes unnoticed unless it holds one of the above
 #   lockdep, where the kernel has it, has looked until the end
+#
+# A binding that is left holds its device, which then never goes: scripts/vm tells of that.
 #
 # Objects that are left are printed in lines that begin with #, then "Bail out!". So is why
 # nothing can be said of it.
