@@ -45,8 +45,7 @@ use crate::{
         wireguard::{
             AllowedIp,
             Device,
-            DeviceSlot,
-            Peer,
+            DevicePeer,
             PeerHook,
             PeerRef,
             PublicKey,
@@ -88,13 +87,14 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-#[allow(unsafe_code)]
-// SAFETY: Peers are kept in the slots of bindings and of `peers` alone. `remove_peer` empties both
-// slots of a key, and `Via::detach` all of them, under RTNL. The slot of the device is a member.
-unsafe impl PeerHook for Via {
+impl PeerHook for Via {
     // Inlined, as all is that each packet goes through: calls are a third of what that costs.
     #[inline(always)]
-    fn select_peer(self: ArcBorrow<'_, Self>, wg: Device<'_>, packet: &Packet<'_>) -> Selection {
+    fn select_peer<'p>(
+        self: ArcBorrow<'_, Self>,
+        wg: Device<'p>,
+        packet: &Packet<'p>,
+    ) -> Selection<'p> {
         let mut verdict = select(&self, wg, packet, &mut ());
         if let Verdict::Accept(Receiver::EachPeer, counter) = verdict {
             verdict = match self.copy_to_peers(wg, packet) {
@@ -140,16 +140,12 @@ unsafe impl PeerHook for Via {
         }
     }
 
-    fn peer_added(&self, peer: Peer, key: &PublicKey) {
+    fn peer_added(&self, peer: DevicePeer<'_>, key: &PublicKey) {
         self.add_peer(peer, key);
     }
 
     fn peer_removed(&self, key: &PublicKey) {
         self.remove_peer(key);
-    }
-
-    fn device_slot(&self) -> &DeviceSlot {
-        Via::device_slot(self)
     }
 }
 
@@ -157,7 +153,7 @@ unsafe impl PeerHook for Via {
 pub(crate) fn resolve(
     via: ArcBorrow<'_, Via>,
     wg: Device<'_>,
-    question: &Question,
+    question: &Question<'_>,
     rtnl: &Rtnl,
 ) -> Result<Answer> {
     question.answer(
@@ -180,12 +176,12 @@ fn neighbour<'p>(wg: Device<'_>, addr: IpAddr, path: &'p PacketPath) -> Option<P
 ///
 /// The nexthop is the one that the FIB lookup which routed the packet chose. A packet that none has
 /// routed, or one for another device, is routed here, on this device.
-fn select(
+fn select<'p>(
     via: &Via,
     wg: Device<'_>,
-    packet: &Packet<'_>,
+    packet: &Packet<'p>,
     witness: &mut impl Witness,
-) -> Verdict<Receiver> {
+) -> Verdict<Receiver<'p>> {
     let path = packet.path();
     let Settings {
         mode, multicast, ..
@@ -254,7 +250,7 @@ fn select(
 }
 
 /// Choose the peer of a next hop that the sender of a packet to a group named, instead of routing.
-fn select_named(wg: Device<'_>, packet: &Packet<'_>, named: IpAddr) -> Verdict<Receiver> {
+fn select_named<'p>(wg: Device<'_>, packet: &Packet<'p>, named: IpAddr) -> Verdict<Receiver<'p>> {
     match neighbour(wg, named, packet.path()).and_then(PeerRef::get) {
         Some(peer) => Verdict::Accept(Receiver::Peer(peer), Counter::TxGateway),
         None => Verdict::Drop(Counter::TxDropGateway),

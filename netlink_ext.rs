@@ -300,7 +300,7 @@ fn address(request: &Request<'_>, attr: u32) -> Result<Option<IpAddr>> {
 }
 
 /// Read what a request asks about.
-fn question(request: &Request<'_>, wg: Device<'_>) -> Result<Question> {
+fn question<'d>(request: &Request<'_>, wg: Device<'d>) -> Result<Question<'d>> {
     let invalid = |text| {
         request.extack().set(text);
         EINVAL

@@ -13,10 +13,14 @@ use core::{
     marker::PhantomData,
     mem::MaybeUninit,
     ops::Deref,
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
 use kernel::{
     prelude::*,
+    sync::rcu,
     types::Opaque, //
 };
 
@@ -92,9 +96,21 @@ impl<'a> Net<'a> {
 }
 
 /// An identity that tells devices apart while they live. A device that is gone has its place in
-/// memory given to another: who keeps one forgets it at `NETDEV_UNREGISTER`.
+/// memory given to another: who keeps one longer compares it with that device alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NetDeviceId(usize);
+
+impl NetDeviceId {
+    /// Give a reference back that [`NetDevice::hold`] has taken. Any context.
+    ///
+    /// # Safety
+    ///
+    /// The caller has such a reference to the device, and gives it up.
+    pub(super) unsafe fn put(self) {
+        // SAFETY: The reference keeps the device, which has this address.
+        unsafe { bindings::wgvia_netdev_put(self.0 as *mut bindings::net_device, ptr::null_mut()) };
+    }
+}
 
 /// A network device.
 ///
@@ -103,8 +119,8 @@ pub(crate) struct NetDeviceId(usize);
 /// A reference to it is a reference to a valid `struct net_device`, with what its driver keeps of
 /// it: that is freed (`priv_destructor`) when the device is no longer registered and all who hold
 /// counted references have put them. Of a device that another notifier refused, WireGuard frees its
-/// table of peers sooner: whoever has a counted reference without RTNL looks there under a lock
-/// that is taken, too, when our own notifier hears of the end.
+/// tables sooner: whoever looks there does so in [`NetDevice::while_registered`]. Such a device has
+/// never had a peer, which is added under RTNL: the refusal comes before that is let go.
 #[repr(transparent)]
 pub(crate) struct NetDevice(Opaque<bindings::net_device>);
 
@@ -179,6 +195,21 @@ impl NetDevice {
     pub(crate) fn is_registered(&self) -> bool {
         // SAFETY: Valid by the type invariants.
         unsafe { bindings::wgvia_netdev_is_registered(self.as_raw()) }
+    }
+
+    /// Call `f`, which does not sleep, if the device is registered. To unregister it waits until `f`
+    /// has returned.
+    pub(super) fn while_registered<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
+        // `unregister_netdevice_many_notify()` waits for a grace period after it has marked the
+        // device, and before it tells anybody.
+        let _rcu = rcu::read_lock();
+        self.is_registered().then(f)
+    }
+
+    /// Take a reference to it, which [`NetDeviceId::put`] has to give back. Any context.
+    pub(super) fn hold(&self) {
+        // SAFETY: Valid by the type invariants. Without a tracker nothing is allocated.
+        unsafe { bindings::wgvia_netdev_hold(self.as_raw(), ptr::null_mut()) };
     }
 
     /// A counted reference to it. Process context.

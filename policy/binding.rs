@@ -37,11 +37,8 @@ impl Binding {
 
     /// Make a binding without a peer.
     pub(super) fn new(via: Arc<Via>, key: PublicKey) -> Self {
-        Self {
-            via,
-            key,
-            peer: PeerSlot::new(),
-        }
+        let peer = PeerSlot::new(via.id());
+        Self { via, key, peer }
     }
 
     /// Return the key that the nexthops name.

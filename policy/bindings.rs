@@ -8,16 +8,10 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    net::{
-        rtnl::{
-            synchronize,
-            Rtnl, //
-        },
-        wireguard::{
-            Device,
-            Peer,
-            PublicKey, //
-        },
+    net::wireguard::{
+        Device,
+        DevicePeer,
+        PublicKey, //
     },
     policy::{
         binding::{
@@ -39,7 +33,6 @@ use kernel::{
         atomic::Relaxed,
         new_mutex,
         new_spinlock_irq,
-        rcu,
         Arc,
         Mutex,
         SpinLockIrq, //
@@ -122,7 +115,7 @@ impl Via {
 
     /// Let no binding be added any more, and give all references to peers back, before the device
     /// is destroyed.
-    pub(super) fn give_up_bindings(&self, rtnl: &Rtnl) {
+    pub(super) fn give_up_bindings(&self) {
         let mut gate = self.bindings.gate.lock();
         *gate = Gate::Shut;
         let mut after = None;
@@ -130,9 +123,6 @@ impl Via {
             binding.peer.set(None);
             after = Some(*binding.key());
         }
-        drop(gate);
-        // `release` may have taken a binding out of the table, and not yet have put its peer.
-        synchronize(rtnl);
     }
 
     /// Return how many states name a peer of the device. Not for the packet path.
@@ -156,10 +146,10 @@ impl Via {
         self.bind_with(key, || wg.peer_by_key(key))
     }
 
-    fn bind_with(
+    fn bind_with<'d>(
         self: &Arc<Self>,
         key: &PublicKey,
-        find_peer: impl FnOnce() -> Option<Peer>,
+        find_peer: impl FnOnce() -> Option<DevicePeer<'d>>,
     ) -> Result<Counted> {
         if let Some(counted) = self.bindings.table.lock().count(key) {
             return Ok(counted);
@@ -193,9 +183,6 @@ impl Via {
     /// Count one state less for a binding. Any context with interrupts on.
     pub(super) fn release(binding: Arc<Binding>) {
         let via = binding.via().clone();
-        // `give_up_bindings` waits for those that are between the table and the end of this. What
-        // it may put of a peer is put before that.
-        let rcu = rcu::read_lock();
         let mut table = via.bindings.table.lock();
         let mut gone = None;
         if let Some(entry) = table.tree.get_mut(binding.key()) {
@@ -214,7 +201,6 @@ impl Via {
         }
         drop(gone);
         drop(binding);
-        drop(rcu);
     }
 
     /// Return how many states lead to a binding.
@@ -229,7 +215,7 @@ impl Via {
     }
 
     /// Give the binding of `key`, if there is one, its peer.
-    pub(super) fn set_peer(&self, key: &PublicKey, peer: Peer) {
+    pub(super) fn set_peer(&self, key: &PublicKey, peer: DevicePeer<'_>) {
         let gate = self.bindings.gate.lock();
         if let (Gate::Open, Some(binding)) = (*gate, self.binding(key)) {
             binding.peer.set(Some(peer));
@@ -252,6 +238,7 @@ impl Via {
 #[kunit_tests(wgvia_bindings)]
 mod tests {
     use super::*;
+    use crate::net::netdev::loopback;
     use core::{
         cell::Cell,
         ptr, //
@@ -264,7 +251,7 @@ mod tests {
     }
 
     fn via() -> Result<Arc<Via>> {
-        let via = Via::new()?;
+        let via = Via::new(loopback()?.id())?;
         via.open_bindings();
         Ok(via)
     }
@@ -318,7 +305,7 @@ mod tests {
 
     #[test]
     fn no_binding_without_a_hook() -> Result {
-        let via = Via::new()?;
+        let via = Via::new(loopback()?.id())?;
         assert!(bind(&via, 1).is_err_and(|err| err == EINVAL));
         via.open_bindings();
         let state = bind(&via, 1)?;

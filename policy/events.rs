@@ -108,7 +108,7 @@ pub(crate) fn device_deleted(dev: &NetDevice, rtnl: &Rtnl) {
 pub(super) fn binding_changed(binding: &Binding) {
     on_packet_path(|path| {
         let via = binding.via();
-        let Some(wg) = via.device_slot().load(path) else {
+        let Some(wg) = via.device.load(path) else {
             return;
         };
         let dev = wg.netdev();

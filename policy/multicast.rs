@@ -152,11 +152,11 @@ impl Multicast {
 impl Via {
     /// Send copies of a packet to the peers; return one that is to get the packet itself, [`None`]
     /// if none can have it now.
-    pub(crate) fn copy_to_peers(
+    pub(crate) fn copy_to_peers<'p>(
         self: ArcBorrow<'_, Self>,
         wg: Device<'_>,
-        packet: &Packet<'_>,
-    ) -> Option<Peer> {
+        packet: &Packet<'p>,
+    ) -> Option<Peer<'p>> {
         let len = self.peers.len();
         let next = self.multicast.state.lock().next;
         let mut rest = Rest {
@@ -189,11 +189,11 @@ impl Via {
     }
 
     /// Call `send` for each peer that is to get a copy, as far as one packet goes at once.
-    fn copies(
+    fn copies<'p>(
         &self,
-        packet: &Packet<'_>,
+        packet: &Packet<'p>,
         rest: &mut Rest,
-        mut send: impl FnMut(PeerRef<'_>) -> bool,
+        mut send: impl FnMut(PeerRef<'p>) -> bool,
     ) {
         let (mut sent, mut failed, mut looked) = (0, 0, 0);
         // To the end of the slots, and then from the first on.

@@ -18,7 +18,7 @@ use crate::{
         rtnl::Rtnl,
         wireguard::{
             Device,
-            Peer,
+            DevicePeer,
             PeerRef,
             PublicKey, //
         },
@@ -55,13 +55,13 @@ pub(crate) enum Outcome {
 }
 
 /// A packet to ask about.
-pub(crate) struct Question {
+pub(crate) struct Question<'d> {
     /// The packet.
     pub(crate) flow: Flow,
     /// Whether it comes to the device without a route.
     pub(crate) unrouted: bool,
     /// The peer that it comes from; [`None`] if it is to be sent.
-    pub(crate) from: Option<Peer>,
+    pub(crate) from: Option<DevicePeer<'d>>,
 }
 
 /// The route that decides, and a nexthop of it.
@@ -128,7 +128,7 @@ pub(crate) struct Answer {
     pub(crate) route: Option<DecidingRoute>,
 }
 
-impl Question {
+impl Question<'_> {
     /// Answer it. `select` and `check` are those that decide about packets.
     ///
     /// Fails with `ENOMEM`.
@@ -136,7 +136,7 @@ impl Question {
         &self,
         via: &Via,
         wg: Device<'_>,
-        select: impl FnOnce(&Packet<'_>, &mut DecidingRoute) -> Verdict<Receiver>,
+        select: impl for<'p> FnOnce(&Packet<'p>, &mut DecidingRoute) -> Verdict<Receiver<'p>>,
         check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut DecidingRoute) -> Verdict<()>,
         rtnl: &Rtnl,
     ) -> Result<Answer> {
@@ -150,7 +150,7 @@ impl Question {
         &self,
         via: &Via,
         wg: Device<'_>,
-        select: impl FnOnce(&Packet<'_>, &mut DecidingRoute) -> Verdict<Receiver>,
+        select: impl for<'p> FnOnce(&Packet<'p>, &mut DecidingRoute) -> Verdict<Receiver<'p>>,
         rtnl: &Rtnl,
     ) -> Result<Answer> {
         let mut deciding = DecidingRoute::default();
@@ -215,7 +215,7 @@ impl Question {
         &self,
         via: &Via,
         wg: Device<'_>,
-        from: &Peer,
+        from: &DevicePeer<'_>,
         check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut DecidingRoute) -> Verdict<()>,
     ) -> Result<Answer> {
         let mut deciding = DecidingRoute::default();

@@ -45,9 +45,9 @@ impl<T> Verdict<T> {
 }
 
 /// Those who get a packet.
-pub(crate) enum Receiver {
+pub(crate) enum Receiver<'p> {
     /// This peer.
-    Peer(Peer),
+    Peer(Peer<'p>),
     /// The peers of the device, a copy each.
     EachPeer,
 }

@@ -7,6 +7,7 @@
 use crate::{
     net::{
         fib_rules::TableCache,
+        netdev::NetDeviceId,
         packet_path::PacketPath,
         read_once::read_once,
         rtnl::{
@@ -17,8 +18,8 @@ use crate::{
         wireguard::{
             Attachment,
             Device,
+            DevicePeer,
             DeviceSlot,
-            Peer,
             PublicKey, //
         },
         workqueue, //
@@ -76,7 +77,8 @@ pub(crate) struct Via {
     #[pin]
     attachment: Mutex<Option<Attachment<Via>>>,
     /// The device, while the hook is attached.
-    device: DeviceSlot,
+    pub(super) device: Arc<DeviceSlot>,
+    id: NetDeviceId,
     #[pin]
     pub(super) bindings: Bindings,
     #[pin]
@@ -114,8 +116,9 @@ impl WorkItem<REFRESH> for Via {
 impl Via {
     /// Make the state of a device that no hook is attached to. Process context. Fails with
     /// `ENOMEM`.
-    pub(crate) fn new() -> Result<Arc<Self>> {
+    pub(crate) fn new(id: NetDeviceId) -> Result<Arc<Self>> {
         let counters = Counters::new()?;
+        let device = Arc::new(DeviceSlot::new(), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 per_packet: PerPacket {
@@ -125,9 +128,10 @@ impl Via {
                     tables: TableCache::new(),
                 },
                 attachment <- new_mutex!(None, "wgvia::Via::attachment"),
-                device: DeviceSlot::new(),
+                device,
                 bindings <- Bindings::new(),
-                peers <- Peers::new(),
+                peers <- Peers::new(id),
+                id,
                 multicast <- Multicast::new(),
                 refresh <- new_work!("wgvia::Via::refresh"),
                 copies <- new_work!("wgvia::Via::copies"),
@@ -136,9 +140,9 @@ impl Via {
         )
     }
 
-    /// Return the place where the device is while the hook is attached.
-    pub(crate) fn device_slot(&self) -> &DeviceSlot {
-        &self.device
+    /// Return the identity of the device.
+    pub(super) fn id(&self) -> NetDeviceId {
+        self.id
     }
 
     /// Return the settings.
@@ -191,10 +195,12 @@ impl Via {
 
     /// Attach the hook, which begins with the peers that there are.
     fn attach(self: &Arc<Self>, wg: Device<'_>, rtnl: &Rtnl) -> Result<Attachment<Self>> {
-        let attachment = Attachment::new(self.clone(), wg, rtnl).map_err(|err| match err {
-            EBUSY => EEXIST,
-            err => err,
-        })?;
+        let slot = self.device.clone();
+        let attachment =
+            Attachment::new(self.clone(), slot, wg, rtnl).map_err(|err| match err {
+                EBUSY => EEXIST,
+                err => err,
+            })?;
         if !self.peers.is_complete() {
             self.detach(Some(attachment), rtnl);
             return Err(ENOMEM);
@@ -248,12 +254,12 @@ impl Via {
             attachment.detach(rtnl);
             self.multicast.clear();
             self.peers.clear();
-            self.give_up_bindings(rtnl);
+            self.give_up_bindings();
         }
     }
 
     /// Take note of a peer of the device. Process context, under WireGuard's update lock.
-    pub(crate) fn add_peer(&self, peer: Peer, key: &PublicKey) {
+    pub(crate) fn add_peer(&self, peer: DevicePeer<'_>, key: &PublicKey) {
         self.set_peer(key, peer.clone());
         self.peers.add(peer, key);
     }

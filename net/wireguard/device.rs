@@ -3,6 +3,7 @@
 //! WireGuard devices.
 
 use super::{
+    DevicePeer,
     Peer,
     PeerRef,
     PublicKey, //
@@ -88,18 +89,22 @@ impl<'a> Device<'a> {
         unsafe { bindings::wgvia_send_copy(self.0.as_raw(), packet.as_raw(), peer.as_raw()) }
     }
 
-    /// Return the peer of a public key. Takes no lock; interrupts have to be on, as to put a
-    /// [`Peer`].
-    pub(crate) fn peer_by_key(self, key: &PublicKey) -> Option<Peer> {
-        // SAFETY: A WireGuard device by the type invariants, whose table of peers is there by those
-        // of `NetDevice`; the key is as long as it has to be, and the result comes with a
-        // reference.
-        unsafe {
+    /// Return the peer of a public key; [`None`] too if the device is not registered any more.
+    /// Takes no lock; interrupts have to be on, as to put a [`Peer`].
+    pub(crate) fn peer_by_key(self, key: &PublicKey) -> Option<DevicePeer<'a>> {
+        // SAFETY: A WireGuard device by the type invariants, whose table of peers is there while it
+        // is registered; the key is as long as it has to be. The result comes with a reference, and
+        // by the invariants of `NetDevice` a device with a peer is not destroyed while it is
+        // borrowed.
+        let find = || unsafe {
             Peer::from_raw(bindings::wg_hook_peer_by_key(
                 self.0.as_raw(),
                 key.as_bytes().as_ptr(),
             ))
-        }
+        };
+        let peer = self.0.while_registered(find)??;
+        // SAFETY: Found in its table of peers.
+        Some(unsafe { DevicePeer::new(peer, self) })
     }
 
     /// Return the entry of AllowedIPs that has the longest prefix for an address.

@@ -4,6 +4,7 @@
 
 use super::{
     Device,
+    DevicePeer,
     Peer,
     PeerRef,
     PublicKey, //
@@ -40,11 +41,11 @@ use kernel::{
 };
 
 /// The peer that a packet goes to.
-pub(crate) enum Selection {
+pub(crate) enum Selection<'p> {
     /// AllowedIPs decide.
     Pass,
     /// This one.
-    Peer(Peer),
+    Peer(Peer<'p>),
     /// None: the sender gets `ENOKEY` and an ICMP error.
     Drop,
 }
@@ -62,17 +63,16 @@ pub(crate) enum SourceCheck {
 
 /// An object that decides for a device in place of its AllowedIPs.
 ///
-/// # Safety
-///
-/// Nothing that WireGuard frees with a device is reached after that:
-///
-/// - The object keeps no [`Peer`] of a key when [`Self::peer_removed`] of this key has returned,
-///   and
-///   none at all when whoever has called [`Attachment::detach`] lets go of RTNL.
-/// - [`Self::device_slot`] always returns the same slot.
-pub(crate) unsafe trait PeerHook: Send + Sync + 'static {
+/// It gives its references to a peer back when [`Self::peer_removed`] tells of it, and all of them
+/// when the hook is detached. A [`super::PeerSlot`] that keeps one keeps the peer and its device from
+/// going: to unregister the device waits for ever.
+pub(crate) trait PeerHook: Send + Sync + 'static {
     /// Choose the peer that `packet` goes to.
-    fn select_peer(self: ArcBorrow<'_, Self>, wg: Device<'_>, packet: &Packet<'_>) -> Selection;
+    fn select_peer<'p>(
+        self: ArcBorrow<'_, Self>,
+        wg: Device<'p>,
+        packet: &Packet<'p>,
+    ) -> Selection<'p>;
 
     /// Check the inner source of `packet`, which came `from` a peer.
     fn check_source(
@@ -84,22 +84,19 @@ pub(crate) unsafe trait PeerHook: Send + Sync + 'static {
 
     /// Take note of a peer, which the device has got or had when the hook was attached. Process
     /// context, under WireGuard's update lock of the device.
-    fn peer_added(&self, peer: Peer, key: &PublicKey);
+    fn peer_added(&self, peer: DevicePeer<'_>, key: &PublicKey);
 
     /// Give the references to a peer back: it is going, and [`Device::peer_by_key`] does not find
     /// it any more. Process context, under WireGuard's update lock of the device.
     fn peer_removed(&self, key: &PublicKey);
-
-    /// Return the place where the device is while the hook is attached.
-    fn device_slot(&self) -> &DeviceSlot;
 }
 
-/// The device that a hook is attached to, for those who have the hook's target alone.
+/// The device that a hook is attached to, for those who have no [`Attachment`].
 ///
 /// # Invariants
 ///
 /// The pointer is null or that of a WireGuard device, to which an [`Attachment`] has a reference
-/// until a grace period has passed that begins when the pointer is null again.
+/// until a grace period has passed that begins when the slot has another pointer.
 pub(crate) struct DeviceSlot(Atomic<*mut bindings::net_device>);
 
 impl DeviceSlot {
@@ -193,7 +190,8 @@ impl<T: PeerHook> Hook<T> {
             return verdict::PASS;
         };
         // SAFETY: Only WireGuard devices call this.
-        match target.select_peer(unsafe { Device::from_netdev(dev) }, &packet) {
+        let selection = target.select_peer(unsafe { Device::from_netdev(dev) }, &packet);
+        match selection {
             Selection::Pass => verdict::PASS,
             Selection::Peer(selected) => {
                 // SAFETY: `peer` is where the caller wants the reference.
@@ -245,20 +243,23 @@ impl<T: PeerHook> Hook<T> {
     /// Called by WireGuard, as an operation of [`Self::OPS`].
     unsafe extern "C" fn peer_added(
         hook: *mut bindings::wg_hook,
-        _dev: *mut bindings::net_device,
+        dev: *mut bindings::net_device,
         peer: *mut bindings::wg_peer,
         key: *const u8,
     ) {
-        // SAFETY: WireGuard keeps the hook and the peer alive, and a key is 32 bytes long. The
-        // reference comes with the result.
-        let (target, peer, key) = unsafe {
+        // SAFETY: WireGuard keeps the hook, the device, which is one of its own, and the peer alive
+        // until this returns, and a key is 32 bytes long. The reference comes with the result.
+        let (target, wg, peer, key) = unsafe {
             (
                 Self::target(hook),
+                Device::from_netdev(NetDevice::from_raw(dev)),
                 Peer::from_raw(bindings::wg_hook_peer_get(peer)),
                 key.cast::<[u8; PublicKey::LEN]>().read(),
             )
         };
         if let Some(peer) = peer {
+            // SAFETY: WireGuard tells of peers of the device.
+            let peer = unsafe { DevicePeer::new(peer, wg) };
             target.peer_added(peer, &PublicKey::new(key));
         }
     }
@@ -293,12 +294,13 @@ impl<T: PeerHook> Hook<T> {
 /// # Invariants
 ///
 /// `hook` came from a `KBox`, is valid and attached to `dev`, and is not given back to the `KBox`
-/// before it is detached.
+/// before it is detached. That clears `slot`, and waits for a grace period before it puts `dev`.
 #[must_use = "has to be detached"]
 pub(crate) struct Attachment<T: PeerHook> {
     /// Of a [`KBox`] that this object owns, in the form in which WireGuard has it too.
     hook: NonNull<Hook<T>>,
     dev: ManuallyDrop<NetDeviceRef>,
+    slot: ManuallyDrop<Arc<DeviceSlot>>,
 }
 
 // SAFETY: A hook may be detached by any thread that holds RTNL.
@@ -308,8 +310,14 @@ unsafe impl<T: PeerHook> Sync for Attachment<T> {}
 
 impl<T: PeerHook> Attachment<T> {
     /// Let `target` decide for a device from now on, which begins with [`PeerHook::peer_added`] for
-    /// each peer that there is. Fails with `EBUSY` if something else decides, or with `ENOMEM`.
-    pub(crate) fn new(target: Arc<T>, wg: Device<'_>, _: &Rtnl) -> Result<Self> {
+    /// each peer that there is. `slot` has the device until the hook is detached. Fails with
+    /// `EBUSY` if something else decides, or with `ENOMEM`.
+    pub(crate) fn new(
+        target: Arc<T>,
+        slot: Arc<DeviceSlot>,
+        wg: Device<'_>,
+        _: &Rtnl,
+    ) -> Result<Self> {
         let dev = wg.netdev();
         let ops: &'static bindings::wg_hook_ops = &Hook::<T>::OPS;
         let raw = bindings::wg_hook { ops };
@@ -328,15 +336,11 @@ impl<T: PeerHook> Attachment<T> {
         let this = Self {
             hook,
             dev: ManuallyDrop::new(dev.get()),
+            slot: ManuallyDrop::new(slot),
         };
         // INVARIANT: `this` has a reference to the device, and see `detach`.
-        this.slot().0.store(this.dev.as_raw(), Release);
+        this.slot.0.store(this.dev.as_raw(), Release);
         Ok(this)
-    }
-
-    fn slot(&self) -> &DeviceSlot {
-        // SAFETY: Valid by the type invariants.
-        unsafe { self.hook.as_ref() }.target.device_slot()
     }
 
     /// Return the device.
@@ -350,7 +354,7 @@ impl<T: PeerHook> Attachment<T> {
     pub(crate) fn detach(self, _: &Rtnl) {
         let mut this = ManuallyDrop::new(self);
         // INVARIANT: Detaching the hook waits for a grace period before it returns.
-        this.slot().0.store(ptr::null_mut(), Release);
+        this.slot.0.store(ptr::null_mut(), Release);
         // SAFETY: Attached by the type invariants, and RTNL is held.
         unsafe { bindings::wg_hook_detach(this.dev.as_raw()) };
         // SAFETY: `this` is not used any more, nor is the hook, which came from a `KBox`, by
@@ -358,6 +362,7 @@ impl<T: PeerHook> Attachment<T> {
         unsafe {
             drop(KBox::from_raw(this.hook.as_ptr()));
             ManuallyDrop::drop(&mut this.dev);
+            ManuallyDrop::drop(&mut this.slot);
         }
     }
 }

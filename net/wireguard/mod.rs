@@ -33,6 +33,7 @@ pub(crate) use hook::{
 };
 pub(crate) use key::PublicKey;
 pub(crate) use peer::{
+    DevicePeer,
     Peer,
     PeerId,
     PeerRef,

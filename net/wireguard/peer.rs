@@ -2,14 +2,20 @@
 
 //! Peers, counted and borrowed.
 
+use super::Device;
 use crate::net::{
     bindings,
+    netdev::{
+        NetDevice,
+        NetDeviceId, //
+    },
     packet_path::PacketPath,
     read_once::read_once, //
 };
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
+    ops::Deref,
     ptr::{
         self,
         NonNull, //
@@ -22,31 +28,32 @@ use kernel::sync::atomic::{
     Full, //
 };
 
-/// A counted reference to a peer.
+/// A counted reference to a peer. The last one to be put reaches into the device, so it lives no
+/// longer than `'d`; a [`PeerSlot`] keeps one for longer.
 ///
-/// It has to be given back before the peer's device is destroyed: only packets, RTNL and what
-/// [`super::PeerHook`] makes safe keep one. The last one may take locks for which interrupts have
-/// to be on where it is put.
+/// The last one may take locks for which interrupts have to be on where it is put.
 ///
 /// # Invariants
 ///
-/// The pointer is valid, and this object owns a reference to it.
-pub(crate) struct Peer(NonNull<bindings::wg_peer>);
+/// The pointer is valid, and this object owns a reference to it. The peer's device is not destroyed
+/// during `'d`.
+pub(crate) struct Peer<'d>(NonNull<bindings::wg_peer>, PhantomData<&'d NetDevice>);
 
 // SAFETY: References to a peer may be put by any thread.
-unsafe impl Send for Peer {}
+unsafe impl Send for Peer<'_> {}
 // SAFETY: A shared reference only gives away the pointer.
-unsafe impl Sync for Peer {}
+unsafe impl Sync for Peer<'_> {}
 
-impl Peer {
+impl Peer<'_> {
     /// Take over a reference.
     ///
     /// # Safety
     ///
-    /// `ptr` is null or comes with a reference, which the result owns.
+    /// `ptr` is null or comes with a reference, which the result owns. The device of the peer is
+    /// not destroyed while the result lives.
     pub(super) unsafe fn from_raw(ptr: *mut bindings::wg_peer) -> Option<Self> {
         // INVARIANT: The caller promises it.
-        NonNull::new(ptr).map(Self)
+        NonNull::new(ptr).map(|peer| Self(peer, PhantomData))
     }
 
     /// Borrow it on the packet path.
@@ -66,19 +73,50 @@ impl Peer {
     }
 }
 
-impl Clone for Peer {
+impl Clone for Peer<'_> {
     fn clone(&self) -> Self {
         // SAFETY: There is a reference by the type invariants, so that one more is given.
         unsafe { bindings::wg_hook_peer_get(self.0.as_ptr()) };
         // INVARIANT: Just taken.
-        Self(self.0)
+        Self(self.0, PhantomData)
     }
 }
 
-impl Drop for Peer {
+impl Drop for Peer<'_> {
     fn drop(&mut self) {
-        // SAFETY: The reference is owned by the type invariants.
+        // SAFETY: By the type invariants the reference is owned, and the device not destroyed yet.
         unsafe { bindings::wg_hook_peer_put(self.0.as_ptr()) };
+    }
+}
+
+/// A counted reference to a peer whose device is at hand.
+///
+/// # Invariants
+///
+/// The peer is one of the device.
+#[derive(Clone)]
+pub(crate) struct DevicePeer<'d> {
+    peer: Peer<'d>,
+    wg: Device<'d>,
+}
+
+impl<'d> DevicePeer<'d> {
+    /// Take the peer of a device.
+    ///
+    /// # Safety
+    ///
+    /// The peer is one of the device.
+    pub(super) unsafe fn new(peer: Peer<'d>, wg: Device<'d>) -> Self {
+        // INVARIANT: The caller promises it.
+        Self { peer, wg }
+    }
+}
+
+impl<'d> Deref for DevicePeer<'d> {
+    type Target = Peer<'d>;
+
+    fn deref(&self) -> &Peer<'d> {
+        &self.peer
     }
 }
 
@@ -114,7 +152,7 @@ impl PartialEq for PeerRef<'_> {
     }
 }
 
-impl PeerRef<'_> {
+impl<'p> PeerRef<'p> {
     /// Borrow a peer; [`None`] of a null pointer.
     ///
     /// # Safety
@@ -165,9 +203,11 @@ impl PeerRef<'_> {
     }
 
     /// Return a counted reference; [`None`] if the peer is going.
-    pub(crate) fn get(self) -> Option<Peer> {
+    pub(crate) fn get(self) -> Option<Peer<'p>> {
         // SAFETY: By the type invariants the memory is valid and the caller is on the packet path,
-        // which has BH disabled; the reference comes with the result.
+        // which has BH disabled; the reference comes with the result. The packet path goes on for
+        // `'p`, and `wg_destruct()` waits for a grace period when it has removed the peers
+        // (`wg_peer_remove_all()`), before it frees anything.
         unsafe { Peer::from_raw(bindings::wg_hook_peer_get(self.0.as_ptr())) }
     }
 }
@@ -190,52 +230,73 @@ impl Endpoint {
     }
 }
 
-/// A place that keeps a reference to a peer for the packet path to find.
+/// A place that keeps a reference to a peer of one device for the packet path to find.
 ///
 /// # Invariants
 ///
-/// The pointer is null or comes with a reference that this object owns.
-pub(crate) struct PeerSlot(Atomic<*mut bindings::wg_peer>);
-
-// SAFETY: It owns what is `Send`.
-unsafe impl Send for PeerSlot {}
-// SAFETY: The pointer is read and exchanged atomically.
-unsafe impl Sync for PeerSlot {}
+/// The pointer is null or that of a peer of the device `dev`, with a reference to the peer and one
+/// to the device, which by the invariants of [`NetDevice`] is not destroyed then. This object owns
+/// both.
+pub(crate) struct PeerSlot {
+    peer: Atomic<*mut bindings::wg_peer>,
+    dev: NetDeviceId,
+}
 
 impl PeerSlot {
-    /// Make an empty slot.
-    pub(crate) const fn new() -> Self {
+    /// Make an empty slot for peers of a device.
+    pub(crate) const fn new(dev: NetDeviceId) -> Self {
         // INVARIANT: It is null.
-        Self(Atomic::new(ptr::null_mut()))
+        Self {
+            peer: Atomic::new(ptr::null_mut()),
+            dev,
+        }
     }
 
-    /// Put a peer in, or empty the slot.
-    pub(crate) fn set(&self, peer: Option<Peer>) {
-        let new = peer.map_or(ptr::null_mut(), |peer| peer.into_raw().as_ptr());
-        // INVARIANT: `new` is null or comes with its reference.
-        let old = self.0.xchg(new, Full);
-        // SAFETY: By the type invariants, `old` is null or came with a reference that nobody else
-        // can have taken out. Who loaded it under RCU may go on: the memory of a peer is freed
-        // after a grace period that starts with its last reference.
-        drop(unsafe { Peer::from_raw(old) });
+    /// Put a peer in, or empty the slot. It is empty too if the peer is another device's, or if the
+    /// device is not registered any more. The device is not destroyed while a peer is in: who hears
+    /// that it is unregistered empties the slot.
+    pub(crate) fn set(&self, peer: Option<DevicePeer<'_>>) {
+        let put_in = |DevicePeer { peer, wg }: DevicePeer<'_>| {
+            // All in one, for who hears of the end of the device.
+            wg.netdev().while_registered(|| {
+                wg.netdev().hold();
+                // INVARIANT: It comes with its reference, and one to the device was just taken.
+                self.peer.xchg(peer.into_raw().as_ptr(), Full)
+            })
+        };
+        let old = peer
+            .filter(|peer| peer.wg.netdev().id() == self.dev)
+            .and_then(put_in)
+            // INVARIANT: It is null.
+            .unwrap_or_else(|| self.peer.xchg(ptr::null_mut(), Full));
+        if !old.is_null() {
+            // SAFETY: By the type invariants `old` came with a reference that nobody else can have
+            // taken out, and one to its device, which is put after it. Who loaded it under RCU may
+            // go on: the memory of a peer is freed after a grace period that starts with its last
+            // reference.
+            unsafe {
+                drop(Peer::from_raw(old));
+                self.dev.put();
+            }
+        }
     }
 
     /// Return the identity of the peer in it.
     pub(crate) fn id(&self) -> Option<PeerId> {
-        let peer = self.0.load(Acquire);
+        let peer = self.peer.load(Acquire);
         (!peer.is_null()).then_some(PeerId(peer as usize))
     }
 
     /// Tell whether a peer is in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.load(Acquire).is_null()
+        self.peer.load(Acquire).is_null()
     }
 
     /// Return the peer in it.
     pub(crate) fn load<'p>(&self, _: &'p PacketPath) -> Option<PeerRef<'p>> {
         // SAFETY: The slot owned a reference when this was loaded, and `set` says why the memory
         // stays valid under RCU.
-        unsafe { PeerRef::from_raw(read_once(&self.0)) }
+        unsafe { PeerRef::from_raw(read_once(&self.peer)) }
     }
 }
 
