@@ -247,6 +247,9 @@ apt_source() {
 	echo "$1 [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no] $2 $3 main"
 }
 
+# has_9p ROOT RELEASE: can Debian's kernel of that release have its root on 9p
+has_9p() { ! grep -qs '^# CONFIG_NET_9P is not set' "$1/boot/config-$2"; }
+
 # vng_command NAME [ROOT RELEASE]: virtme-ng's command line to boot the kernel NAME, or the
 # kernel RELEASE of the Debian in build/ROOT on that, a word a line. The root is read-only
 # and nobody changes it while a guest runs, so the guest may cache it; root= names the 9p
