@@ -153,6 +153,8 @@ class Routes:
         ktap.check("nothing has changed", True, is_again)
         if not is_again:
             self.restore()
+            # States that have gone are counted for a while.
+            ktap.check("all is restored", True, self.is_again(before))
 
     def before(self):
         """Keep what is_again() compares with."""
