@@ -290,7 +290,7 @@ def main():
 
     known = read_seeds() if args.seed is None else []
     first = 1 if args.seed is None else args.seed
-    seeds = known + list(range(first, first + args.rounds))
+    seeds = known + [seed for seed in range(first, first + args.rounds) if seed not in known]
     ktap = Ktap(len(seeds))
     with Lab(PEERS) as lab:
         for seed in seeds:

@@ -6,6 +6,7 @@ import itertools
 import time
 from dataclasses import replace
 
+from lib import is_stock
 from model.draw import GATEWAYS, LINK, LINK_LOCAL, OTHER_LINK, Draw
 from model.lab import DEVICE, OTHER, OWN, TIMEOUT, VRF, new_key, run
 from model.model import REJECTS, Device, Fib, Nexthop, Route, has_broadcast
@@ -196,11 +197,12 @@ class Tables:
             self.add(route.prefix.version, "route", "del", *which)
 
     def draw_nexthop(self, version, definite=False):
-        """`definite` is what IPv6 wants in a multipath route: a gateway or a peer."""
+        """`definite` is what IPv6 wants in a multipath route: a gateway or, with wgvia/0002, a
+        peer."""
         dev = OTHER if self.draw.chance(0.2) else DEVICE
         kind = self.draw.weighted(
-            peer=0 if self.keyless else 9, both=0 if self.keyless else 2, gateway=7,
-            link=0 if definite else 3)
+            peer=0 if self.keyless or definite and is_stock() else 9,
+            both=0 if self.keyless else 2, gateway=7, link=0 if definite else 3)
         if dev == OTHER and kind != "link":
             kind = "gateway"
         over = 6 if version == 4 and self.draw.chance(0.3) else version
