@@ -197,8 +197,8 @@ impl NetDevice {
         unsafe { bindings::wgvia_netdev_is_registered(self.as_raw()) }
     }
 
-    /// Call `f`, which does not sleep, if the device is registered. To unregister it waits until `f`
-    /// has returned.
+    /// Call `f`, which does not sleep, if the device is registered. Unregistering it waits until
+    /// `f` has returned.
     pub(super) fn while_registered<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
         // `unregister_netdevice_many_notify()` waits for a grace period after it has marked the
         // device, and before it tells anybody.

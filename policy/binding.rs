@@ -37,7 +37,7 @@ impl Binding {
 
     /// Make a binding without a peer.
     pub(super) fn new(via: Arc<Via>, key: PublicKey) -> Self {
-        let peer = PeerSlot::new(via.id());
+        let peer = PeerSlot::new(via.id);
         Self { via, key, peer }
     }
 

@@ -78,7 +78,7 @@ pub(crate) struct Via {
     attachment: Mutex<Option<Attachment<Via>>>,
     /// The device, while the hook is attached.
     pub(super) device: Arc<DeviceSlot>,
-    id: NetDeviceId,
+    pub(super) id: NetDeviceId,
     #[pin]
     pub(super) bindings: Bindings,
     #[pin]
@@ -138,11 +138,6 @@ impl Via {
             }),
             GFP_KERNEL,
         )
-    }
-
-    /// Return the identity of the device.
-    pub(super) fn id(&self) -> NetDeviceId {
-        self.id
     }
 
     /// Return the settings.

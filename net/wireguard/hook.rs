@@ -65,7 +65,7 @@ pub(crate) enum SourceCheck {
 ///
 /// It gives its references to a peer back when [`Self::peer_removed`] tells of it, and all of them
 /// when the hook is detached. A [`super::PeerSlot`] that keeps one keeps the peer and its device from
-/// going: to unregister the device waits for ever.
+/// going: unregistering the device then waits for ever.
 pub(crate) trait PeerHook: Send + Sync + 'static {
     /// Choose the peer that `packet` goes to.
     fn select_peer<'p>(

@@ -193,6 +193,7 @@ class Watch:
             transmitted = self.transmitted() - self.before
             self.look()
             lost = transmitted - self.seen
+            # It may be read where it was received before it is where it was sent.
             who = self.who(lambda segment: segment in self.sent[:1])
         return f"{who or 'nobody'}{f', {lost} lost' if lost > 0 else ''}"
 
