@@ -45,7 +45,7 @@ use crate::{
         wireguard::{
             AllowedIp,
             Device,
-            DevicePeer,
+            Peer,
             PeerHook,
             PeerRef,
             PublicKey,
@@ -140,7 +140,7 @@ impl PeerHook for Via {
         }
     }
 
-    fn peer_added(&self, peer: DevicePeer<'_>, key: &PublicKey) {
+    fn peer_added(&self, peer: Peer<'_>, key: &PublicKey) {
         self.add_peer(peer, key);
     }
 

@@ -95,22 +95,9 @@ impl<'a> Net<'a> {
     }
 }
 
-/// An identity that tells devices apart while they live. A device that is gone has its place in
-/// memory given to another: who keeps one longer compares it with that device alone.
+/// An identity that tells devices apart while they live: a later device may have the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NetDeviceId(usize);
-
-impl NetDeviceId {
-    /// Give a reference back that [`NetDevice::hold`] has taken. Any context.
-    ///
-    /// # Safety
-    ///
-    /// The caller has such a reference to the device, and gives it up.
-    pub(super) unsafe fn put(self) {
-        // SAFETY: The reference keeps the device, which has this address.
-        unsafe { bindings::wgvia_netdev_put(self.0 as *mut bindings::net_device, ptr::null_mut()) };
-    }
-}
 
 /// A network device.
 ///
@@ -206,10 +193,20 @@ impl NetDevice {
         self.is_registered().then(f)
     }
 
-    /// Take a reference to it, which [`NetDeviceId::put`] has to give back. Any context.
+    /// Take a reference to it, which [`Self::put`] has to give back. Any context.
     pub(super) fn hold(&self) {
         // SAFETY: Valid by the type invariants. Without a tracker nothing is allocated.
         unsafe { bindings::wgvia_netdev_hold(self.as_raw(), ptr::null_mut()) };
+    }
+
+    /// Give a reference back that [`Self::hold`] has taken. Any context.
+    ///
+    /// # Safety
+    ///
+    /// The caller has such a reference to the device `ptr`, and gives it up.
+    pub(super) unsafe fn put(ptr: *mut bindings::net_device) {
+        // SAFETY: The reference keeps the device.
+        unsafe { bindings::wgvia_netdev_put(ptr, ptr::null_mut()) };
     }
 
     /// A counted reference to it. Process context.
@@ -256,15 +253,6 @@ impl Drop for NetDeviceRef {
     }
 }
 
-/// A device that every kernel has, for unit tests.
-#[cfg(CONFIG_WGVIA_KUNIT_TEST)]
-pub(crate) fn loopback() -> Result<impl Deref<Target = NetDevice>> {
-    // SAFETY: The first namespace is static.
-    let init_net = unsafe { Net::from_raw(&raw mut bindings::init_net) };
-    let lo = init_net.get_device(bindings::LOOPBACK_IFINDEX);
-    lo.ok_or(ENODEV)
-}
-
 #[cfg(CONFIG_WGVIA_KUNIT_TEST)]
 #[kunit_tests(wgvia_netdev)]
 mod tests {
@@ -277,6 +265,13 @@ mod tests {
     fn init_net() -> Net<'static> {
         // SAFETY: It is static.
         unsafe { Net::from_raw(&raw mut bindings::init_net) }
+    }
+
+    /// A device that every kernel has.
+    fn loopback() -> Result<impl Deref<Target = NetDevice>> {
+        init_net()
+            .get_device(bindings::LOOPBACK_IFINDEX)
+            .ok_or(ENODEV)
     }
 
     #[test]

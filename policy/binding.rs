@@ -37,8 +37,11 @@ impl Binding {
 
     /// Make a binding without a peer.
     pub(super) fn new(via: Arc<Via>, key: PublicKey) -> Self {
-        let peer = PeerSlot::new(via.id);
-        Self { via, key, peer }
+        Self {
+            via,
+            key,
+            peer: PeerSlot::new(),
+        }
     }
 
     /// Return the key that the nexthops name.

@@ -10,7 +10,7 @@
 use crate::{
     net::wireguard::{
         Device,
-        DevicePeer,
+        Peer,
         PublicKey, //
     },
     policy::{
@@ -149,7 +149,7 @@ impl Via {
     fn bind_with<'d>(
         self: &Arc<Self>,
         key: &PublicKey,
-        find_peer: impl FnOnce() -> Option<DevicePeer<'d>>,
+        find_peer: impl FnOnce() -> Option<Peer<'d>>,
     ) -> Result<Counted> {
         if let Some(counted) = self.bindings.table.lock().count(key) {
             return Ok(counted);
@@ -215,7 +215,7 @@ impl Via {
     }
 
     /// Give the binding of `key`, if there is one, its peer.
-    pub(super) fn set_peer(&self, key: &PublicKey, peer: DevicePeer<'_>) {
+    pub(super) fn set_peer(&self, key: &PublicKey, peer: Peer<'_>) {
         let gate = self.bindings.gate.lock();
         if let (Gate::Open, Some(binding)) = (*gate, self.binding(key)) {
             binding.peer.set(Some(peer));
@@ -238,7 +238,6 @@ impl Via {
 #[kunit_tests(wgvia_bindings)]
 mod tests {
     use super::*;
-    use crate::net::netdev::loopback;
     use core::{
         cell::Cell,
         ptr, //
@@ -251,7 +250,7 @@ mod tests {
     }
 
     fn via() -> Result<Arc<Via>> {
-        let via = Via::new(loopback()?.id())?;
+        let via = Via::new()?;
         via.open_bindings();
         Ok(via)
     }
@@ -305,7 +304,7 @@ mod tests {
 
     #[test]
     fn no_binding_without_a_hook() -> Result {
-        let via = Via::new(loopback()?.id())?;
+        let via = Via::new()?;
         assert!(bind(&via, 1).is_err_and(|err| err == EINVAL));
         via.open_bindings();
         let state = bind(&via, 1)?;

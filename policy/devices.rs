@@ -84,7 +84,7 @@ impl DeviceEvents for Devices {
             events::device_changed(dev, &via, rtnl);
             return Ok(());
         }
-        let via = Via::new(dev.id())?;
+        let via = Via::new()?;
         let node = RBTreeNode::new(dev.id(), via.clone(), GFP_KERNEL)?;
         match via.set(Change::to(defaults::get(dev.net(rtnl), rtnl)), wg, rtnl) {
             Err(EEXIST) => {

@@ -6,14 +6,13 @@
 
 use crate::{
     net::{
-        netdev::NetDeviceId,
         packet_path::{
             with_packet_path,
             PacketPath, //
         },
         rcu::RcuBox,
         wireguard::{
-            DevicePeer,
+            Peer,
             PeerRef,
             PeerSlot,
             PublicKey, //
@@ -56,13 +55,13 @@ struct Chunk {
 }
 
 impl Chunk {
-    /// Make one of empty slots for peers of a device. Fails with `ENOMEM`.
-    fn new(len: usize, dev: NetDeviceId) -> Result<Self> {
+    /// Make one of empty slots. Fails with `ENOMEM`.
+    fn new(len: usize) -> Result<Self> {
         let mut slots = KVVec::with_capacity(len, GFP_KERNEL)?;
         let mut drops = KVVec::with_capacity(len, GFP_KERNEL)?;
         for _ in 0..len {
             slots
-                .push_within_capacity(PeerSlot::new(dev))
+                .push_within_capacity(PeerSlot::new())
                 .map_err(|_| ENOMEM)?;
             drops
                 .push_within_capacity(Drops::new())
@@ -90,8 +89,6 @@ struct Index {
 /// The peers of a device, part of its [`super::via::Via`].
 #[pin_data]
 pub(crate) struct Peers {
-    /// The device.
-    dev: NetDeviceId,
     first: SetOnce<Chunk>,
     /// The number of slots that have ever been used.
     len: Atomic<usize>,
@@ -103,8 +100,8 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Make a table for a device, without peers.
-    pub(super) fn new(dev: NetDeviceId) -> impl PinInit<Self> {
+    /// Make a table without peers.
+    pub(super) fn new() -> impl PinInit<Self> {
         let index = Index {
             slots: RBTree::new(),
             free: KVVec::new(),
@@ -112,7 +109,6 @@ impl Peers {
             incomplete: false,
         };
         pin_init!(Self {
-            dev,
             first: SetOnce::new(),
             len: Atomic::new(0),
             numbers: RcuBox::new(),
@@ -233,7 +229,7 @@ impl Peers {
     /// of the index.
     fn slot(&self, number: usize) -> Result<&PeerSlot> {
         if self.first.as_ref().is_none() {
-            self.first.populate(Chunk::new(FIRST, self.dev)?);
+            self.first.populate(Chunk::new(FIRST)?);
         }
         let mut chunk = self.first.as_ref().ok_or(ENOMEM)?;
         let mut base = 0;
@@ -246,7 +242,7 @@ impl Peers {
             if chunk.next.as_ref().is_none() {
                 chunk
                     .next
-                    .populate(KBox::new(Chunk::new(base, self.dev)?, GFP_KERNEL)?);
+                    .populate(KBox::new(Chunk::new(base)?, GFP_KERNEL)?);
             }
             chunk = chunk.next.as_ref().ok_or(ENOMEM)?;
         }
@@ -254,14 +250,14 @@ impl Peers {
 
     /// Take in a peer. Process context. Without memory the peer is left out, which
     /// [`Self::is_complete`] then says.
-    pub(super) fn add(&self, peer: DevicePeer<'_>, key: &PublicKey) {
+    pub(super) fn add(&self, peer: Peer<'_>, key: &PublicKey) {
         if self.try_add(peer, key).is_err() {
             self.index.lock().incomplete = true;
             pr_warn!("no memory: a peer will get no packets to groups until it is added again\n");
         }
     }
 
-    fn try_add(&self, peer: DevicePeer<'_>, key: &PublicKey) -> Result {
+    fn try_add(&self, peer: Peer<'_>, key: &PublicKey) -> Result {
         let mut index = self.index.lock();
         let number = index.free.last().copied().unwrap_or_else(|| self.len());
         let slot = self.slot(number)?;

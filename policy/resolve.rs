@@ -18,7 +18,7 @@ use crate::{
         rtnl::Rtnl,
         wireguard::{
             Device,
-            DevicePeer,
+            Peer,
             PeerRef,
             PublicKey, //
         },
@@ -61,7 +61,7 @@ pub(crate) struct Question<'d> {
     /// Whether it comes to the device without a route.
     pub(crate) unrouted: bool,
     /// The peer that it comes from; [`None`] if it is to be sent.
-    pub(crate) from: Option<DevicePeer<'d>>,
+    pub(crate) from: Option<Peer<'d>>,
 }
 
 /// The route that decides, and a nexthop of it.
@@ -215,7 +215,7 @@ impl Question<'_> {
         &self,
         via: &Via,
         wg: Device<'_>,
-        from: &DevicePeer<'_>,
+        from: &Peer<'_>,
         check: impl FnOnce(&Packet<'_>, PeerRef<'_>, &mut DecidingRoute) -> Verdict<()>,
     ) -> Result<Answer> {
         let mut deciding = DecidingRoute::default();

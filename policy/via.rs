@@ -7,7 +7,6 @@
 use crate::{
     net::{
         fib_rules::TableCache,
-        netdev::NetDeviceId,
         packet_path::PacketPath,
         read_once::read_once,
         rtnl::{
@@ -18,8 +17,8 @@ use crate::{
         wireguard::{
             Attachment,
             Device,
-            DevicePeer,
             DeviceSlot,
+            Peer,
             PublicKey, //
         },
         workqueue, //
@@ -78,7 +77,6 @@ pub(crate) struct Via {
     attachment: Mutex<Option<Attachment<Via>>>,
     /// The device, while the hook is attached.
     pub(super) device: Arc<DeviceSlot>,
-    pub(super) id: NetDeviceId,
     #[pin]
     pub(super) bindings: Bindings,
     #[pin]
@@ -116,7 +114,7 @@ impl WorkItem<REFRESH> for Via {
 impl Via {
     /// Make the state of a device that no hook is attached to. Process context. Fails with
     /// `ENOMEM`.
-    pub(crate) fn new(id: NetDeviceId) -> Result<Arc<Self>> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
         let counters = Counters::new()?;
         let device = Arc::new(DeviceSlot::new(), GFP_KERNEL)?;
         Arc::pin_init(
@@ -130,8 +128,7 @@ impl Via {
                 attachment <- new_mutex!(None, "wgvia::Via::attachment"),
                 device,
                 bindings <- Bindings::new(),
-                peers <- Peers::new(id),
-                id,
+                peers <- Peers::new(),
                 multicast <- Multicast::new(),
                 refresh <- new_work!("wgvia::Via::refresh"),
                 copies <- new_work!("wgvia::Via::copies"),
@@ -254,7 +251,7 @@ impl Via {
     }
 
     /// Take note of a peer of the device. Process context, under WireGuard's update lock.
-    pub(crate) fn add_peer(&self, peer: DevicePeer<'_>, key: &PublicKey) {
+    pub(crate) fn add_peer(&self, peer: Peer<'_>, key: &PublicKey) {
         self.set_peer(key, peer.clone());
         self.peers.add(peer, key);
     }

@@ -247,6 +247,13 @@ struct wg_peer *wg_hook_peer_by_allowedips(struct net_device *dev,
 	return found;
 }
 
+struct net_device *wg_hook_peer_dev(struct wg_peer *peer)
+{
+	void *wg = WG_FIELD(void *, peer, wg_peer, device);
+
+	return WG_FIELD(struct net_device *, wg, wg_device, dev);
+}
+
 struct wg_peer *wg_hook_peer_get(struct wg_peer *peer)
 {
 	struct kref *refcount = &WG_FIELD(struct kref, peer, wg_peer, refcount);

@@ -3,7 +3,6 @@
 //! WireGuard devices.
 
 use super::{
-    DevicePeer,
     Peer,
     PeerRef,
     PublicKey, //
@@ -91,7 +90,7 @@ impl<'a> Device<'a> {
 
     /// Return the peer of a public key; [`None`] too if the device is not registered any more.
     /// Takes no lock; interrupts have to be on, as to put a [`Peer`].
-    pub(crate) fn peer_by_key(self, key: &PublicKey) -> Option<DevicePeer<'a>> {
+    pub(crate) fn peer_by_key(self, key: &PublicKey) -> Option<Peer<'a>> {
         // SAFETY: A WireGuard device by the type invariants, whose table of peers is there while it
         // is registered; the key is as long as it has to be. The result comes with a reference, and
         // by the invariants of `NetDevice` a device with a peer is not destroyed while it is
@@ -102,9 +101,7 @@ impl<'a> Device<'a> {
                 key.as_bytes().as_ptr(),
             ))
         };
-        let peer = self.0.while_registered(find)??;
-        // SAFETY: Found in its table of peers.
-        Some(unsafe { DevicePeer::new(peer, self) })
+        self.0.while_registered(find)?
     }
 
     /// Return the entry of AllowedIPs that has the longest prefix for an address.

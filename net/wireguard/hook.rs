@@ -4,7 +4,6 @@
 
 use super::{
     Device,
-    DevicePeer,
     Peer,
     PeerRef,
     PublicKey, //
@@ -64,8 +63,8 @@ pub(crate) enum SourceCheck {
 /// An object that decides for a device in place of its AllowedIPs.
 ///
 /// It gives its references to a peer back when [`Self::peer_removed`] tells of it, and all of them
-/// when the hook is detached. A [`super::PeerSlot`] that keeps one keeps the peer and its device from
-/// going: unregistering the device then waits for ever.
+/// when the hook is detached. A [`super::PeerSlot`] that keeps one keeps the peer and its device
+/// from going: unregistering the device then waits for ever.
 pub(crate) trait PeerHook: Send + Sync + 'static {
     /// Choose the peer that `packet` goes to.
     fn select_peer<'p>(
@@ -84,7 +83,7 @@ pub(crate) trait PeerHook: Send + Sync + 'static {
 
     /// Take note of a peer, which the device has got or had when the hook was attached. Process
     /// context, under WireGuard's update lock of the device.
-    fn peer_added(&self, peer: DevicePeer<'_>, key: &PublicKey);
+    fn peer_added(&self, peer: Peer<'_>, key: &PublicKey);
 
     /// Give the references to a peer back: it is going, and [`Device::peer_by_key`] does not find
     /// it any more. Process context, under WireGuard's update lock of the device.
@@ -243,23 +242,20 @@ impl<T: PeerHook> Hook<T> {
     /// Called by WireGuard, as an operation of [`Self::OPS`].
     unsafe extern "C" fn peer_added(
         hook: *mut bindings::wg_hook,
-        dev: *mut bindings::net_device,
+        _dev: *mut bindings::net_device,
         peer: *mut bindings::wg_peer,
         key: *const u8,
     ) {
-        // SAFETY: WireGuard keeps the hook, the device, which is one of its own, and the peer alive
-        // until this returns, and a key is 32 bytes long. The reference comes with the result.
-        let (target, wg, peer, key) = unsafe {
+        // SAFETY: WireGuard keeps the hook, the device and the peer alive until this returns, and a
+        // key is 32 bytes long. The reference comes with the result.
+        let (target, peer, key) = unsafe {
             (
                 Self::target(hook),
-                Device::from_netdev(NetDevice::from_raw(dev)),
                 Peer::from_raw(bindings::wg_hook_peer_get(peer)),
                 key.cast::<[u8; PublicKey::LEN]>().read(),
             )
         };
         if let Some(peer) = peer {
-            // SAFETY: WireGuard tells of peers of the device.
-            let peer = unsafe { DevicePeer::new(peer, wg) };
             target.peer_added(peer, &PublicKey::new(key));
         }
     }

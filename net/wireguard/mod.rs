@@ -33,7 +33,6 @@ pub(crate) use hook::{
 };
 pub(crate) use key::PublicKey;
 pub(crate) use peer::{
-    DevicePeer,
     Peer,
     PeerId,
     PeerRef,

@@ -2,20 +2,15 @@
 
 //! Peers, counted and borrowed.
 
-use super::Device;
 use crate::net::{
     bindings,
-    netdev::{
-        NetDevice,
-        NetDeviceId, //
-    },
+    netdev::NetDevice,
     packet_path::PacketPath,
     read_once::read_once, //
 };
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
-    ops::Deref,
     ptr::{
         self,
         NonNull, //
@@ -44,7 +39,7 @@ unsafe impl Send for Peer<'_> {}
 // SAFETY: A shared reference only gives away the pointer.
 unsafe impl Sync for Peer<'_> {}
 
-impl Peer<'_> {
+impl<'d> Peer<'d> {
     /// Take over a reference.
     ///
     /// # Safety
@@ -54,6 +49,13 @@ impl Peer<'_> {
     pub(super) unsafe fn from_raw(ptr: *mut bindings::wg_peer) -> Option<Self> {
         // INVARIANT: The caller promises it.
         NonNull::new(ptr).map(|peer| Self(peer, PhantomData))
+    }
+
+    /// Return its device.
+    fn netdev(&self) -> &'d NetDevice {
+        // SAFETY: By the type invariants the peer is valid, and its device not destroyed during
+        // `'d`.
+        unsafe { NetDevice::from_raw(bindings::wg_hook_peer_dev(self.0.as_ptr())) }
     }
 
     /// Borrow it on the packet path.
@@ -86,37 +88,6 @@ impl Drop for Peer<'_> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the reference is owned, and the device not destroyed yet.
         unsafe { bindings::wg_hook_peer_put(self.0.as_ptr()) };
-    }
-}
-
-/// A counted reference to a peer whose device is at hand.
-///
-/// # Invariants
-///
-/// The peer is one of the device.
-#[derive(Clone)]
-pub(crate) struct DevicePeer<'d> {
-    peer: Peer<'d>,
-    wg: Device<'d>,
-}
-
-impl<'d> DevicePeer<'d> {
-    /// Take the peer of a device.
-    ///
-    /// # Safety
-    ///
-    /// The peer is one of the device.
-    pub(super) unsafe fn new(peer: Peer<'d>, wg: Device<'d>) -> Self {
-        // INVARIANT: The caller promises it.
-        Self { peer, wg }
-    }
-}
-
-impl<'d> Deref for DevicePeer<'d> {
-    type Target = Peer<'d>;
-
-    fn deref(&self) -> &Peer<'d> {
-        &self.peer
     }
 }
 
@@ -230,73 +201,67 @@ impl Endpoint {
     }
 }
 
-/// A place that keeps a reference to a peer of one device for the packet path to find.
+/// A place that keeps a reference to a peer for the packet path to find.
 ///
 /// # Invariants
 ///
-/// The pointer is null or that of a peer of the device `dev`, with a reference to the peer and one
-/// to the device, which by the invariants of [`NetDevice`] is not destroyed then. This object owns
-/// both.
-pub(crate) struct PeerSlot {
-    peer: Atomic<*mut bindings::wg_peer>,
-    dev: NetDeviceId,
-}
+/// The pointer is null or that of a peer, with a reference to it and one to its device, which by
+/// the invariants of [`NetDevice`] is not destroyed then. This object owns both.
+pub(crate) struct PeerSlot(Atomic<*mut bindings::wg_peer>);
 
 impl PeerSlot {
-    /// Make an empty slot for peers of a device.
-    pub(crate) const fn new(dev: NetDeviceId) -> Self {
+    /// Make an empty slot.
+    pub(crate) const fn new() -> Self {
         // INVARIANT: It is null.
-        Self {
-            peer: Atomic::new(ptr::null_mut()),
-            dev,
-        }
+        Self(Atomic::new(ptr::null_mut()))
     }
 
-    /// Put a peer in, or empty the slot. It is empty too if the peer is another device's, or if the
-    /// device is not registered any more. The device is not destroyed while a peer is in: who hears
-    /// that it is unregistered empties the slot.
-    pub(crate) fn set(&self, peer: Option<DevicePeer<'_>>) {
-        let put_in = |DevicePeer { peer, wg }: DevicePeer<'_>| {
+    /// Put a peer in, or empty the slot. It is empty too if the peer's device is not registered any
+    /// more. That device is not destroyed while the peer is in: who hears that it is unregistered
+    /// empties the slot.
+    pub(crate) fn set(&self, peer: Option<Peer<'_>>) {
+        let put_in = |peer: Peer<'_>| {
+            let dev = peer.netdev();
             // All in one, for who hears of the end of the device.
-            wg.netdev().while_registered(|| {
-                wg.netdev().hold();
+            dev.while_registered(|| {
+                dev.hold();
                 // INVARIANT: It comes with its reference, and one to the device was just taken.
-                self.peer.xchg(peer.into_raw().as_ptr(), Full)
+                self.0.xchg(peer.into_raw().as_ptr(), Full)
             })
         };
         let old = peer
-            .filter(|peer| peer.wg.netdev().id() == self.dev)
             .and_then(put_in)
             // INVARIANT: It is null.
-            .unwrap_or_else(|| self.peer.xchg(ptr::null_mut(), Full));
+            .unwrap_or_else(|| self.0.xchg(ptr::null_mut(), Full));
         if !old.is_null() {
             // SAFETY: By the type invariants `old` came with a reference that nobody else can have
-            // taken out, and one to its device, which is put after it. Who loaded it under RCU may
-            // go on: the memory of a peer is freed after a grace period that starts with its last
-            // reference.
+            // taken out, and one to its device, which never changes and is put after it. Who loaded
+            // it under RCU may go on: the memory of a peer is freed after a grace period that
+            // starts with its last reference.
             unsafe {
+                let dev = bindings::wg_hook_peer_dev(old);
                 drop(Peer::from_raw(old));
-                self.dev.put();
+                NetDevice::put(dev);
             }
         }
     }
 
     /// Return the identity of the peer in it.
     pub(crate) fn id(&self) -> Option<PeerId> {
-        let peer = self.peer.load(Acquire);
+        let peer = self.0.load(Acquire);
         (!peer.is_null()).then_some(PeerId(peer as usize))
     }
 
     /// Tell whether a peer is in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.peer.load(Acquire).is_null()
+        self.0.load(Acquire).is_null()
     }
 
     /// Return the peer in it.
     pub(crate) fn load<'p>(&self, _: &'p PacketPath) -> Option<PeerRef<'p>> {
         // SAFETY: The slot owned a reference when this was loaded, and `set` says why the memory
         // stays valid under RCU.
-        unsafe { PeerRef::from_raw(read_once(&self.peer)) }
+        unsafe { PeerRef::from_raw(read_once(&self.0)) }
     }
 }
 

@@ -99,6 +99,7 @@ struct wg_peer *wg_hook_peer_by_key(struct net_device *dev, const u8 *key);
 struct wg_peer *wg_hook_peer_by_allowedips(struct net_device *dev,
 					   sa_family_t family,
 					   const void *addr, bool *exact);
+struct net_device *wg_hook_peer_dev(struct wg_peer *peer);
 struct wg_peer *wg_hook_peer_get(struct wg_peer *peer);
 void wg_hook_peer_put(struct wg_peer *peer);
 unsigned int wg_hook_peer_state(struct wg_peer *peer);
