@@ -79,6 +79,9 @@ impl<'p> Query<'_, 'p> {
                 return None;
             }
             let first = (&raw const (*node).leaf).read_volatile();
+            if first.is_null() || !is_of_node(node, first) {
+                return None;
+            }
             let mut f6i = first;
             // In the order of their metrics
             for _ in 0..MAX_MEMBERS {
@@ -155,6 +158,25 @@ impl<'p> Query<'_, 'p> {
             }))
         }
     }
+}
+
+/// Tell whether a route that a node leads to is one of the node's own. When its last one goes, the
+/// node may get that of a longer prefix to lead to (`fib6_repair_tree()`), and who has read its
+/// flags before would take that for its own: `rt6_select()` asks the same.
+///
+/// # Safety
+///
+/// Both were found in a table under RCU, which goes on.
+unsafe fn is_of_node(node: *const bindings::fib6_node, f6i: *const bindings::fib6_info) -> bool {
+    // SAFETY: The caller promises that RCU goes on, which keeps both; nothing of this changes.
+    let (bit, destination, source) = unsafe {
+        (
+            i32::from((*node).fn_bit),
+            (*f6i).fib6_dst.plen,
+            (*f6i).fib6_src.plen,
+        )
+    };
+    bit == if source == 0 { destination } else { source }
 }
 
 /// The tree of the routes of a node that have a source prefix; null if there is none.
@@ -269,6 +291,29 @@ mod tests {
             plen,
         };
         covers6(prefix, addr.into())
+    }
+
+    #[test]
+    fn leaves_of_ipv6() {
+        let is_of_node = |bit, destination, source| {
+            let node = bindings::fib6_node {
+                fn_bit: bit,
+                ..Default::default()
+            };
+            let mut f6i = bindings::fib6_info::default();
+            f6i.fib6_dst.plen = destination;
+            f6i.fib6_src.plen = source;
+            // SAFETY: Nobody else has them.
+            unsafe { super::is_of_node(&node, &f6i) }
+        };
+        assert!(is_of_node(0, 0, 0));
+        assert!(is_of_node(32, 32, 0));
+        // That of a longer prefix
+        assert!(!is_of_node(32, 48, 0));
+        assert!(!is_of_node(0, 48, 0));
+        // In the subtree of a prefix
+        assert!(is_of_node(64, 32, 64));
+        assert!(!is_of_node(64, 64, 96));
     }
 
     #[test]
