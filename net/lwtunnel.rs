@@ -229,6 +229,9 @@ impl<T: Encap> Ops<T> {
             )
         };
         from_result(|| {
+            if read_once(&OWNED) != T::TYPE {
+                return Err(EOPNOTSUPP);
+            }
             // SAFETY: The FIB passes the configuration of the family.
             let (ifindex, for_deletion) = unsafe { request_of(family, cfg)? };
             // Held until the end of this: IPv6 comes without RTNL.
@@ -344,12 +347,13 @@ unsafe impl<T: Encap> Sync for Registration<T> {}
 impl<T: Encap> Registration<T> {
     /// Register the type. Fails with `EBUSY` if somebody else has, or if this module has one.
     pub(crate) fn new() -> Result<Self> {
-        OWNED.cmpxchg(NONE, T::TYPE, Full).map_err(|_| EBUSY)?;
         let ops: &'static bindings::lwtunnel_encap_ops = &Ops::<T>::OPS;
         // SAFETY: The operations are static, and their owner is the module that has them.
-        let added = to_result(unsafe { bindings::lwtunnel_encap_add_ops(ops, T::TYPE) });
-        if added.is_err() {
-            OWNED.store(NONE, Relaxed);
+        to_result(unsafe { bindings::lwtunnel_encap_add_ops(ops, T::TYPE) }).map_err(|_| EBUSY)?;
+        // Now that nobody else has states of the type, and none is made before this.
+        if OWNED.cmpxchg(NONE, T::TYPE, Full).is_err() {
+            // SAFETY: Just registered.
+            unsafe { bindings::lwtunnel_encap_del_ops(ops, T::TYPE) };
             return Err(EBUSY);
         }
         announce(T::TYPE);
@@ -362,9 +366,10 @@ impl<T: Encap> Drop for Registration<T> {
     /// There are no states any more: each holds a reference on the module.
     fn drop(&mut self) {
         announce(NONE);
+        // Before somebody else can have the type
+        OWNED.store(NONE, Relaxed);
         // SAFETY: Registered by the type invariants.
         unsafe { bindings::lwtunnel_encap_del_ops(self.0, T::TYPE) };
-        OWNED.store(NONE, Relaxed);
     }
 }
 
