@@ -12,8 +12,9 @@
 //! one that routing would send a reply for to the peer that sent the packet.
 //!
 //! All this runs on the packet path: under RCU, with BH disabled, without a lock or an allocation.
-//! A packet from a peer makes at most [`Tables::MAX`] lookups in tables for each way to ask, and
-//! compares at most [`MAX_MEMBERS`] nexthops of a route.
+//! A packet from a peer asks at most [`Tables::MAX`] tables in each way: each of them at most twice,
+//! or if the source is an address of the host once a bit. It compares at most [`MAX_MEMBERS`]
+//! nexthops of a route.
 //!
 //! [RFC 3704]: https://www.rfc-editor.org/rfc/rfc3704
 //! [`Tables::MAX`]: crate::net::fib_rules::Tables::MAX

@@ -307,8 +307,8 @@ impl TableCache {
     }
 
     /// Read the rules of each family anew if they have changed. Waits for a grace period. The
-    /// generation of rules changes before they do, so that only under their lock one belongs to the
-    /// other; RTNL keeps `dev` in its network namespace.
+    /// rules and their generation change one after the other, so that only under their lock one
+    /// belongs to the other; RTNL keeps `dev` in its network namespace.
     ///
     /// Fails with `ENOMEM`; packets then go on reading the rules for themselves.
     pub(crate) fn refresh(&self, dev: &NetDevice, _: &Rtnl) -> Result {
