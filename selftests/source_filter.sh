@@ -88,6 +88,22 @@ not_unicast()
 	[[ $f == 6 ]] || check_source 10.0.0.255 rx-drop-own none
 }
 
+# A throw route beside an address that the table has for one of the host says nothing of the
+# prefixes around both.
+throw_beside_own()
+{
+	family 4
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub route add local "$longer" dev hub table main
+	check_source "$longer_addr" rx-wgpeer p2
+	check ip_hub route add throw 10.2.2.0/24
+	check_source "$longer_addr" rx-wgpeer p2
+	check_source 10.2.2.1 rx-allowedips p1
+	# One around both hides what is around it.
+	check ip_hub route add throw 10.2.2.0/23
+	check_source "$longer_addr" rx-allowedips p1
+}
+
 martian()
 {
 	local filter source
@@ -480,6 +496,7 @@ for f in 4 6; do
 	test_add "IPv$f: throw routes" throw $f
 	test_add "IPv$f: rules that suppress prefixes" suppressed $f
 done
+test_add "IPv4: throw routes beside an address of the hub" throw_beside_own
 test_add "IPv6: link-local sources" link_local
 
 setup_hub 3 lan

@@ -31,7 +31,7 @@ impl<'p> Query<'_, 'p> {
         // SAFETY: The table is valid under RCU.
         let any = match unsafe { lookup4(table, addr, 0) } {
             Ok(any) => any,
-            Err(longest) => return (longest, false),
+            Err(rejected) => return (rejected.longest(), false),
         };
         // SAFETY: `any` was found just above, under RCU, which keeps its nexthop and its route.
         let (on_dev, own) = unsafe { ((*any.nhc).nhc_dev == dev, self.is_own4(&any)) };
@@ -48,7 +48,7 @@ impl<'p> Query<'_, 'p> {
                     own || self.is_own4(&host),
                 ),
                 Ok(bound) => (Some(longest_of4(&bound)), own),
-                Err(longest) => (longest, own),
+                Err(rejected) => (rejected.longest(), own),
             }
         }
     }
@@ -79,13 +79,15 @@ impl<'p> Query<'_, 'p> {
                         continue;
                     }
                     Ok(bound) => Some(longest_of4(&bound)),
-                    Err(longest) => longest,
+                    Err(Rejected::Throw(len)) if len > 31 - bit => None,
+                    Err(rejected) => Some(rejected.longest()?),
                 }
-            }?;
-            if longest.len <= 31 - bit {
-                return Some(longest);
+            };
+            match longest {
+                Some(longest) if longest.len <= 31 - bit => return Some(longest),
+                // A prefix of the other address alone
+                _ => bit += 1,
             }
-            bit += 1;
         }
         None
     }
@@ -112,17 +114,38 @@ impl<'p> Query<'_, 'p> {
     }
 }
 
-/// Look an address up in a table, by the device of an index or, if it is 0, by any; fails with what
-/// there is to say where no route is found.
+/// What a table says where it has no route.
+enum Rejected {
+    /// Nothing, or on a kernel without the patches that a route says `throw`.
+    Nothing,
+    /// That a prefix of this length says `throw`: the table has nothing.
+    Throw(u8),
+    /// That a prefix of this length rejects.
+    Prefix(u8),
+}
+
+impl Rejected {
+    fn longest<'p>(self) -> Option<Longest<'p>> {
+        match self {
+            Self::Nothing | Self::Throw(_) => None,
+            Self::Prefix(len) => Some(Longest {
+                len,
+                route: None,
+            }),
+        }
+    }
+}
+
+/// Look an address up in a table, by the device of an index or, if it is 0, by any.
 ///
 /// # Safety
 ///
 /// `table` is valid, and an RCU read-side critical section goes on.
-unsafe fn lookup4<'p>(
+unsafe fn lookup4(
     table: *mut bindings::fib_table,
     addr: Ipv4Addr,
     oif: u32,
-) -> Result<bindings::fib_result, Option<Longest<'p>>> {
+) -> Result<bindings::fib_result, Rejected> {
     let mut flow = bindings::flowi4 {
         daddr: addr::to_be32(addr),
         ..Default::default()
@@ -138,14 +161,12 @@ unsafe fn lookup4<'p>(
     let err = unsafe {
         bindings::fib_table_lookup(table, &flow, &mut result, bindings::FIB_LOOKUP_NOREF as i32)
     };
+    let len = result.prefixlen;
     match err {
         0 => Ok(result),
-        // Nothing found, or throw
-        _ if err == kernel::error::code::EAGAIN.to_errno() => Err(None),
-        _ => Err(Some(Longest {
-            len: result.prefixlen,
-            route: None,
-        })),
+        _ if err != kernel::error::code::EAGAIN.to_errno() => Err(Rejected::Prefix(len)),
+        _ if u32::from(result.type_) == bindings::RTN_THROW => Err(Rejected::Throw(len)),
+        _ => Err(Rejected::Nothing),
     }
 }
 
