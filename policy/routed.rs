@@ -52,6 +52,9 @@ impl Routed {
                 ..Self::default()
             };
         }
+        // One that is not looked at may name a peer.
+        self.is_keyed |= longest.is_cut_off;
+        self.is_route |= longest.is_cut_off;
         if let Some(route) = longest.route {
             let members = members(&route);
             self.is_keyed |= members.is_keyed;

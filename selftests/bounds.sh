@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The cost of one packet of a peer is bounded: 64 tables and 64 nexthops of a route
-# are looked at. What is beyond is dropped, and the drop of tables has its counter.
+# or routes of a prefix are looked at. What is beyond is dropped, and the drop of tables has
+# its counter.
 
 # shellcheck source=lib/lib.sh
 source "$(dirname "$0")/lib/lib.sh"
@@ -101,11 +102,63 @@ members()
 	check_source "$addr" rx-loose p1,p2,p3
 }
 
+# A keyed route behind so many of other devices may be there, or not: no shorter prefix and no
+# AllowedIPs say more. IPv4 finds the first on the device however many others there are.
+metrics()
+{
+	local i
+
+	family 6
+	add_other
+	set_mode "$1"
+	check ip_hub route add "$all" dev hub via-wgpeer "${KEY[3]}"
+	for ((i = 1; i < MEMBERS; i++)); do
+		echo "route add $prefix dev other metric $i"
+	done >"$TMP/routes"
+	check ip_hub -6 -batch "$TMP/routes"
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}" metric 100
+	check_source "$addr" rx-wgpeer p2
+	check ip_hub route add "$prefix" dev other metric $MEMBERS
+	check_source "$addr" rx-drop-peer none
+	check ip_hub route del "$all"
+	check_source "$addr" rx-drop-peer none
+	del_other
+}
+
+# The same where it is a member of a group, behind those of another device
+group()
+{
+	local i members=
+
+	family "$1"
+	add_other
+	set_mode "$2"
+	check ip_hub route add "$all" dev hub via-wgpeer "${KEY[3]}"
+	for ((i = 1; i <= MEMBERS; i++)); do
+		echo "nexthop add id $i dev other"
+		members+=$i/
+	done >"$TMP/nexthops"
+	check ip_hub "-$f" -batch "$TMP/nexthops"
+	check ip_hub "-$f" nexthop add id 100 dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub nexthop add id 200 group "${members#*/}100"
+	check ip_hub "-$f" route add "$prefix" nhid 200
+	check_source "$addr" rx-wgpeer p2
+	check ip_hub nexthop replace id 200 group "${members}100"
+	check_source "$addr" rx-drop-peer none
+	check ip_hub route del "$all"
+	check_source "$addr" rx-drop-peer none
+	del_other
+}
+
 for f in 4 6; do
 	for mode in auto on; do
 		test_add "IPv$f: $mode: more than $TABLES tables" tables $f $mode
+		test_add "IPv$f: $mode: more than $MEMBERS members of a group" group $f $mode
 	done
 	test_add "IPv$f: more than $MEMBERS nexthops" members $f
+done
+for mode in auto on; do
+	test_add "IPv6: $mode: more than $MEMBERS routes of a prefix" metrics $mode
 done
 
 setup_hub 3

@@ -38,8 +38,12 @@ pub(crate) enum Through {
 pub(crate) struct Longest<'p> {
     /// The length of the prefix in bits.
     pub(crate) len: u8,
-    /// Its unicast route; [`None`] if it rejects, or is of another type (with [`Through::Any`]).
+    /// Its unicast route; [`None`] if it rejects, is of another type (with [`Through::Any`]) or is
+    /// not known.
     pub(crate) route: Option<Route<'p>>,
+    /// Whether the prefix has more routes than are looked at. Any of them may be the one that
+    /// counts.
+    pub(crate) is_cut_off: bool,
 }
 
 impl Longest<'_> {

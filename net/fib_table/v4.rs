@@ -131,6 +131,7 @@ impl Rejected {
             Self::Prefix(len) => Some(Longest {
                 len,
                 route: None,
+                is_cut_off: false,
             }),
         }
     }
@@ -185,5 +186,6 @@ unsafe fn longest_of4<'p>(result: &bindings::fib_result) -> Longest<'p> {
     Longest {
         len: result.prefixlen,
         route: is_unicast4(result).then_some(route),
+        is_cut_off: false,
     }
 }

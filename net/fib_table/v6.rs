@@ -93,11 +93,11 @@ impl<'p> Query<'_, 'p> {
                 }
                 f6i = (&raw const (*f6i).fib6_next).read_volatile();
             }
-            // There are more than are looked at: who asks finds none that leads anywhere.
             (!f6i.is_null()).then(|| {
                 Some(Longest {
                     len: (*first).fib6_dst.plen as u8,
-                    route: Some(Route::from_fib6_info(first)),
+                    route: None,
+                    is_cut_off: true,
                 })
             })
         }
@@ -136,7 +136,9 @@ impl<'p> Query<'_, 'p> {
             let route = Route::from_fib6_info(f6i);
             // A sibling has a turn of its own.
             let on_dev = if is_object {
-                route.nexthops_on(self.dev).next().is_some()
+                let mut nexthops = route.nexthops_on(self.dev);
+                // One that is not looked at may be on it.
+                nexthops.next().is_some() || nexthops.is_cut_off()
             } else {
                 let nhc = bindings::wgvia_fib6_nhc(f6i);
                 let nhc_flags = (&raw const (*nhc).nhc_flags).read_volatile();
@@ -155,6 +157,7 @@ impl<'p> Query<'_, 'p> {
             counts.then_some(Some(Longest {
                 len,
                 route: (unicast && !rejects).then_some(route),
+                is_cut_off: false,
             }))
         }
     }
