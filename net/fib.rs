@@ -140,6 +140,10 @@ fn lookup4<'p>(
     direction: Direction,
 ) -> Option<Found<'p>> {
     let reply = direction == Direction::Reply;
+    // As ip_route_output_key_hash_rcu() and __mkroute_output() have it for a flow bound to a device
+    if !reply && (destination.is_broadcast() || packet.is_to_link_scope_group()) {
+        return None;
+    }
     let mut flow = bindings::flowi4 {
         __fl_common: common(packet, dev, direction),
         daddr: addr::to_be32(destination),
@@ -160,6 +164,9 @@ fn lookup4<'p>(
         bindings::fib_lookup(net, &mut flow, &mut result, bindings::FIB_LOOKUP_NOREF)
     };
     if err != 0 || u32::from(result.type_) != bindings::RTN_UNICAST {
+        return None;
+    }
+    if destination.is_multicast() && result.prefixlen < 4 {
         return None;
     }
     // SAFETY: Route and nexthop were found just above, under RCU, which goes on for `'p`.

@@ -137,6 +137,30 @@ packet_socket_rules()
 	check_forge p2 hub hub "$hub_addr" "$addr"
 }
 
+# No default route leads to a group or to all, as for a socket that is bound to the device.
+packet_socket_groups()
+{
+	local dst
+
+	family 4
+	check ip_hub -4 route add default dev hub via-wgpeer "${KEY[2]}"
+	count_from_now
+	check_forge p2 hub hub "$hub_addr" "$nobodys"
+	check_counters tx-wgpeer=1
+	for dst in 224.0.0.251 239.255.0.1 255.255.255.255; do
+		count_from_now
+		check_forge ENOKEY hub hub "$hub_addr" "$dst"
+		check_counters tx-drop-noroute=1
+	done
+	check ip_hub -4 route add 224.0.0.0/4 dev hub via-wgpeer "${KEY[3]}"
+	count_from_now
+	check_forge p3 hub hub "$hub_addr" 239.255.0.1
+	check_counters tx-wgpeer=1
+	count_from_now
+	check_forge ENOKEY hub hub "$hub_addr" 224.0.0.251
+	check_counters tx-drop-noroute=1
+}
+
 # Rules for users are for those whose socket it is.
 packet_socket_users()
 {
@@ -416,8 +440,8 @@ multicast_without_route()
 	check ip_hub route add default dev hub via-wgpeer "${KEY[2]}"
 	count_from_now
 	check_send p1 hub 239.1.2.3 connect=no
-	check_forge p2 hub hub "$hub_addr" 239.1.2.3
-	check_counters tx-onlink=1 tx-wgpeer=1
+	check_forge ENOKEY hub hub "$hub_addr" 239.1.2.3
+	check_counters tx-onlink=1 tx-drop-noroute=1
 	add_peer 1
 }
 
@@ -441,6 +465,7 @@ for f in 4 6; do
 	test_add "IPv$f: a bond" bond $f
 	test_add "IPv$f: multicast goes to one peer" multicast $f
 done
+test_add "IPv4: packet socket: groups and broadcasts" packet_socket_groups
 test_add "IPv4: multicast that has no route" multicast_without_route
 test_add "bridge, MACsec, macvlan, VLAN: not on this device" not_ethernet
 
