@@ -196,7 +196,12 @@ fn lookup6<'p>(
     let mut flow = bindings::flowi6 {
         __fl_common: common(packet, dev, direction),
         daddr: addr::to_in6(destination),
-        flowlabel: packet.flowinfo(),
+        // A reply has the DSCP, and a flow label of its own.
+        flowlabel: if reply {
+            packet.traffic_class()
+        } else {
+            packet.flowinfo()
+        },
         ..Default::default()
     };
     let mut flags = 0;

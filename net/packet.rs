@@ -153,6 +153,12 @@ impl<'p> Packet<'p> {
         }
     }
 
+    /// Return the IPv6 traffic class, where [`Self::flowinfo`] has it.
+    pub(super) fn traffic_class(&self) -> bindings::__be32 {
+        // IPV6_TCLASS_MASK
+        self.flowinfo() & 0x0ff0_0000_u32.to_be()
+    }
+
     /// The firewall mark.
     pub(super) fn mark(&self) -> u32 {
         // SAFETY: Valid by the type invariants.

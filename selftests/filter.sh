@@ -191,6 +191,19 @@ strict_throw()
 	check_source "$longer_addr" rx-wgpeer p2
 }
 
+# A reply has no flow label yet, so that the sender's chooses no rule for it.
+strict_flowlabel()
+{
+	family 6
+	check ip_hub route add "$prefix" dev hub via-wgpeer "${KEY[2]}"
+	check ip_hub -6 route add "$prefix" dev hub via-wgpeer "${KEY[3]}" table 100
+	check rule add flowlabel 0x12345 table 100 pref 100
+	check_source "$addr" rx-wgpeer p2 "$hub_addr" label=0x12345
+	check_source "$addr" rx-wgpeer p2
+	check rule add dscp 4 table 100 pref 101
+	check_source "$addr" rx-wgpeer p3 "$hub_addr" label=0x12345 tos=0x10
+}
+
 # Where there has never been a rule, a throw route in the table local leads on to main.
 throw_without_rules()
 {
@@ -443,6 +456,7 @@ for f in 4 6; do
 	test_add "IPv$f: strict and device: rules that suppress a group of devices" suppressed_group $f
 	test_add "IPv$f: none" none $f
 done
+test_add "IPv6: strict: rules for flow labels" strict_flowlabel
 test_add "IPv4: device: rp_filter behind it" rp_device
 test_add "IPv4: none: rp_filter behind it" rp_none
 test_add "IPv4: strict: as rp_filter 1" rp_strict

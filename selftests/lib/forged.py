@@ -16,7 +16,7 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
-def forged(src, dst, payload, fragment=None, port=PORT, tos=0):
+def forged(src, dst, payload, fragment=None, port=PORT, tos=0, label=0):
     """A whole IP packet with a UDP datagram in it, or one that says that it is a fragment."""
     length = 8 + len(payload)
     udp = struct.pack("!HHHH", port, port, length, 0)
@@ -27,11 +27,11 @@ def forged(src, dst, payload, fragment=None, port=PORT, tos=0):
                              0, src.packed, dst.packed)
         header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
     elif fragment:
-        header = struct.pack("!IHBB16s16s", 6 << 28 | tos << 20, 8 + length, 44, 64,
+        header = struct.pack("!IHBB16s16s", 6 << 28 | tos << 20 | label, 8 + length, 44, 64,
                              src.packed, dst.packed)
         header += struct.pack("!BBHI", 17, 0, offset << 3 | more, 1)
     else:
-        header = struct.pack("!IHBB16s16s", 6 << 28 | tos << 20, length, 17, 64,
+        header = struct.pack("!IHBB16s16s", 6 << 28 | tos << 20 | label, length, 17, 64,
                              src.packed, dst.packed)
         pseudo = src.packed + dst.packed + struct.pack("!II", length, 17)
         udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp + payload) or 0xFFFF)

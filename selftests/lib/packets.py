@@ -11,7 +11,7 @@ of its output the answer:
     open SOCKET NAME DST [OPTION]...  a UDP socket that is kept
     again SOCKET                      a datagram from that socket
     close SOCKET
-    forge NAME DEV SRC DST [FRAGMENT] [tos=NUMBER] [uid=NUMBER]
+    forge NAME DEV SRC DST [FRAGMENT] [tos=NUMBER] [label=NUMBER] [uid=NUMBER]
                                       a packet made by hand, from a packet socket,
                                       which knows neither addresses nor routes
     raw NAME NEXTHOP SRC DST          a packet made by hand, from a raw socket, which
@@ -372,7 +372,8 @@ class Packets:
         os.fchown(sock.fileno(), int(options.get("uid", 0)), -1)
         # An address of nobody, for Ethernet; WireGuard has none.
         return self.launch(sock, forged(src, dst, payload, fragment,
-                                        tos=int(options.get("tos", "0"), 0)),
+                                        tos=int(options.get("tos", "0"), 0),
+                                        label=int(options.get("label", "0"), 0)),
                            (dev, protocol, 0, 0, b"\2\0\0\0\0\0"), payload)
 
     def raw(self, name, nexthop, src, dst):

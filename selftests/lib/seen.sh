@@ -34,7 +34,8 @@ check_send()
 	check_eq "datagram sent by ${1} to ${*:2}" "$expected" "$REPLY"
 }
 
-# check_forge EXPECTED NAME DEV SRC DST [FRAGMENT] [tos=N] [uid=N]: what becomes of a packet made by hand
+# check_forge EXPECTED NAME DEV SRC DST [FRAGMENT] [tos=N] [label=N] [uid=N]: what becomes of a
+# packet made by hand
 check_forge()
 {
 	local expected=$1
