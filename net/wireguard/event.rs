@@ -32,7 +32,7 @@ use kernel::{
 
 /// Something that has happened.
 pub(crate) enum Event<'p> {
-    /// The device's own settings were set, to these.
+    /// The device's own settings were set, or it chose a listen port: what they are now.
     Settings(DeviceSettings),
     /// A peer was added.
     PeerAdded(PublicKey, AllowedIps<'p>),

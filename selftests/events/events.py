@@ -36,6 +36,22 @@ def settings(ktap, lab):
     ], short(lab, got))
 
 
+def chosen_port(ktap, lab):
+    """A device without a listen port chooses one when it first comes up, and keeps it."""
+    with lab.listen() as listener:
+        run("ip", "link", "add", "portless", "type", "wireguard")
+        for state in ("up", "down", "up"):
+            run("ip", "link", "set", "portless", state)
+        port = int(run("wg", "show", "portless", "listen-port"))
+        got = lab.events(listener)
+        run("ip", "link", "del", "portless")
+    ktap.check("is there a port", True, port > 0)
+    ktap.check("events", [
+        "device-change of another device ifname=portless mode=1 filter=0 multicast=0 states=0",
+        f"wireguard-change of another device listen-port={port} fwmark=0",
+    ], short(lab, got))
+
+
 def refused_settings(ktap, lab):
     with lab.listen() as listener:
         lab.peer(0)
@@ -312,6 +328,7 @@ def main():
         lab = Lab(home, other)
         tests = [
             ("settings", settings),
+            ("a listen port that was chosen", chosen_port),
             ("settings that are refused", refused_settings),
             ("peers and their AllowedIPs", peers),
             ("AllowedIPs that no message holds", long_lists),

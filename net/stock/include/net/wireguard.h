@@ -24,7 +24,7 @@ enum wg_hook_verdict {
 };
 
 enum wg_event {
-	WG_EVENT_DEVICE_CHANGED	= 1,	/* listen port, key or fwmark were set */
+	WG_EVENT_DEVICE_CHANGED	= 1,	/* port, key or fwmark set, or port chosen */
 	WG_EVENT_PEER_ADDED	= 2,
 	WG_EVENT_PEER_CHANGED	= 3,	/* its AllowedIPs have */
 	WG_EVENT_PEER_REMOVED	= 4,
