@@ -25,7 +25,9 @@ case $ko in
 *.gz) gzip -dc "$ko" ;;
 *) cat "$ko" ;;
 esac >"$dir/wireguard.ko"
-bpftool btf dump file "$dir/wireguard.ko" -B "$vmlinux" format raw >"$dir/btf" ||
+bpftool btf dump file "$vmlinux" format raw >"$dir/vmlinux.btf" ||
+	fail "$vmlinux has no BTF (CONFIG_DEBUG_INFO_BTF)"
+bpftool btf dump file "$dir/wireguard.ko" -B "$vmlinux" format raw >"$dir/wireguard.btf" ||
 	fail "$ko has no BTF that builds on that of $vmlinux (CONFIG_DEBUG_INFO_BTF_MODULES)"
-awk -f "$(dirname "$0")/layout.awk" "$dir/btf" ||
+awk -f "$(dirname "$0")/layout.awk" "$dir/vmlinux.btf" "$dir/wireguard.btf" ||
 	fail "$ko is not the WireGuard that wgvia knows"
