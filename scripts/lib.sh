@@ -178,7 +178,7 @@ kernel_has() { grep -sqx "CONFIG_$2=y" "$(kernel_tree "$1")/.config"; }
 # module in the tree itself (KDIR=) has left there.
 module_files() {
 	(cd "$top" && find Kbuild ./*.rs net policy netlink/generated include -type f \
-		! -name '*.o' ! -name '.*' ! -name 'bindings_generated.rs' ! -name shims.c)
+		! -name '*.o' ! -name '.*' ! -name 'bindings_generated.rs' ! -name shims.c ! -name layout.h)
 }
 
 # Where WireGuard is in the kernel's source.
