@@ -141,7 +141,7 @@ loads_wireguard()
 # rival WHAT: somebody else has it
 rival() { insmod "$RIVAL/wgvia_rival.ko" "what=$1" || fail "no rival"; }
 
-BUSY="wireguard:wg_allowedips_lookup_dst is replaced or traced by something else, a BPF program or a livepatch: end that first"
+BUSY="wireguard:wg_allowedips_lookup_dst is replaced or traced by something else, a BPF program or a livepatch, or kernel.ftrace_enabled is 0: end that first"
 
 replaced()
 {
@@ -230,6 +230,18 @@ no_events()
 	check rmmod wgvia
 }
 
+ftrace_off()
+{
+	check sysctl -q kernel.ftrace_enabled=0
+	check_refuses "Device or resource busy" "${BUSY/lookup_dst/hashtable_add}"
+	check sysctl -q kernel.ftrace_enabled=1
+	check insmod "$MODULE"
+	check_fails 'sysctl: setting key "kernel.ftrace_enabled": Device or resource busy' \
+		sysctl -q kernel.ftrace_enabled=0
+	check_eq "kernel.ftrace_enabled" 1 "$(</proc/sys/kernel/ftrace_enabled)"
+	check rmmod wgvia
+}
+
 # The kernel says it. For good: this has to be the last one.
 lockdown()
 {
@@ -249,6 +261,7 @@ test_add "no wireguard.ko" no_wireguard
 test_add "replaced as by a BPF program" replaced direct
 test_add "replaced as by a livepatch" replaced ipmodify
 test_add "a livepatch" livepatch
+test_add "ftrace off, and not beside it" ftrace_off
 test_add "no BPF program beside it" replaces direct
 test_add "no livepatch beside it" replaces ipmodify
 test_add "the type is free" type_is_free
