@@ -117,6 +117,10 @@ wgvia: wgvia.conf: lines that failed: 3" <<-END
 		set default filter none
 	END
 	check_eq "defaults" '["on","none",true]' "$(settings default)"
+	printf 'mode on\nset default filter strict\n' >"$TMP/wgvia.conf"
+	in_hub wgvia load "$TMP/wgvia.conf" 2>/dev/full
+	check_eq "exit status, with nothing to write to" 1 $?
+	check_eq "defaults" '["on","strict",true]' "$(settings default)"
 	check_fails "wgvia: none: No such file or directory (os error 2)" in_hub wgvia load none
 }
 

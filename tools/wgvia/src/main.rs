@@ -45,19 +45,19 @@ use wgvia::Wgvia;
 use wireguard::Wireguard;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let done = match Cli::try_parse() {
+        Ok(cli) => run(cli),
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
-            eprint!("wgvia: {}", text.strip_prefix("error: ").unwrap_or(&text));
+            say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
             return ExitCode::from(2);
         }
-        Err(help) => help.exit(),
+        Err(help) => written(help.print()),
     };
-    match run(cli) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wgvia: {error}");
+            say(&error);
             match error {
                 Error::Usage(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
@@ -177,10 +177,15 @@ impl Display for Address {
     }
 }
 
+/// Say something on standard error. If that takes nothing, the exit status still tells how it went.
+fn say(text: impl Display) {
+    let _ = io::stderr().write_all(format!("wgvia: {text}\n").as_bytes());
+}
+
 fn warn(warnings: Vec<String>, device: Option<&str>) {
     let about = device.map_or_else(String::new, |device| format!("{device}: "));
     for warning in warnings {
-        eprintln!("wgvia: warning: {about}{warning}");
+        say(format_args!("warning: {about}{warning}"));
     }
 }
 
@@ -192,7 +197,12 @@ fn print<T: Display + Serialize>(json: bool, items: &[T], between: &str) -> Resu
         let items: Vec<String> = items.iter().map(ToString::to_string).collect();
         items.join(between)
     };
-    match io::stdout().write_all(text.as_bytes()) {
+    written(io::stdout().write_all(text.as_bytes()))
+}
+
+/// Judge what standard output made of what was written.
+fn written(result: io::Result<()>) -> Result<(), Error> {
+    match result {
         // A reader that has seen enough, such as head, is no failure.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Output(error)),
         _ => Ok(()),

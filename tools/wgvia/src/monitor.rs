@@ -11,7 +11,7 @@ use crate::wireguard::Wireguard;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 use wgvia_spec::GROUPS;
 
@@ -121,8 +121,7 @@ impl<'n> Monitor<'n> {
             };
         }
         match result {
-            // A reader that has seen enough, such as head, is no failure.
-            Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(Error::Output(error)) => crate::written(Err(error)),
             result => result,
         }
     }

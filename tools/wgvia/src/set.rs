@@ -30,7 +30,7 @@ pub fn load(file: &str) -> Result<(), Error> {
     let mut failed = 0;
     for (number, line) in (1..).zip(text.lines()) {
         if let Err(error) = read(line).and_then(|line| line.map_or(Ok(()), do_line)) {
-            eprintln!("wgvia: {file}:{number}: {error}");
+            crate::say(format_args!("{file}:{number}: {error}"));
             failed += 1;
         }
     }
