@@ -121,6 +121,11 @@ wgvia: wgvia.conf: lines that failed: 3" <<-END
 	in_hub wgvia load "$TMP/wgvia.conf" 2>/dev/full
 	check_eq "exit status, with nothing to write to" 1 $?
 	check_eq "defaults" '["on","strict",true]' "$(settings default)"
+	# Bytes that are not UTF-8, in a comment and elsewhere
+	load 1 "wgvia: wgvia.conf:2: the line is not UTF-8: only a comment may have other bytes
+wgvia: wgvia.conf: lines that failed: 1" < <(
+		printf 'set default mode auto # caf\xe9\nset hub\xe9 mode on\nset default filter loose\n')
+	check_eq "defaults" '["auto","loose",true]' "$(settings default)"
 	check_fails "wgvia: none: No such file or directory (os error 2)" in_hub wgvia load none
 }
 

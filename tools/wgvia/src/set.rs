@@ -26,9 +26,9 @@ pub fn set(name: &str, words: &[String]) -> Result<(), Error> {
 /// Do what the lines of a file say. A line that fails is printed with the reason and
 /// keeps none of the others from being done.
 pub fn load(file: &str) -> Result<(), Error> {
-    let text = fs::read_to_string(file).map_err(|error| Error::File(file.to_owned(), error))?;
+    let bytes = fs::read(file).map_err(|error| Error::File(file.to_owned(), error))?;
     let mut failed = 0;
-    for (number, line) in (1..).zip(text.lines()) {
+    for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         if let Err(error) = read(line).and_then(|line| line.map_or(Ok(()), do_line)) {
             crate::say(format_args!("{file}:{number}: {error}"));
             failed += 1;
@@ -48,8 +48,12 @@ struct Line {
 }
 
 /// Read a line; None if there is nothing in it but a comment.
-fn read(line: &str) -> Result<Option<Line>, Error> {
-    let line = line.split('#').next().unwrap_or_default();
+fn read(line: &[u8]) -> Result<Option<Line>, Error> {
+    // A comment may be in any encoding.
+    let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+    let line = std::str::from_utf8(line).map_err(|_| {
+        Error::Usage("the line is not UTF-8: only a comment may have other bytes".to_owned())
+    })?;
     let mut words = line.split_whitespace().map(str::to_owned);
     match (words.next().as_deref(), words.next()) {
         (None, _) => Ok(None),
@@ -76,16 +80,21 @@ mod tests {
 
     #[test]
     fn lines() {
-        for line in ["", "  ", "# set wg0 mode on", "\t# none"] {
-            assert_eq!(read(line).unwrap(), None, "{line}");
+        for line in ["", "  ", "\r", "# set wg0 mode on", "\t# none"] {
+            assert_eq!(read(line.as_bytes()).unwrap(), None, "{line}");
         }
-        let line = read(" set  wg0 mode on filter loose # why")
+        assert_eq!(read(b"# caf\xe9").unwrap(), None);
+        let line = read(b" set  wg0 mode on filter loose # why\r")
             .unwrap()
             .unwrap();
         assert_eq!(line.name, "wg0");
         assert_eq!(line.words.join(" "), "mode on filter loose");
         for line in ["set", "show wg0", "wgvia set wg0 mode on", "mode on"] {
-            assert!(matches!(read(line), Err(Error::Usage(_))), "{line}");
+            assert!(
+                matches!(read(line.as_bytes()), Err(Error::Usage(_))),
+                "{line}"
+            );
         }
+        assert!(matches!(read(b"set wg0\xe9 mode on"), Err(Error::Usage(_))));
     }
 }

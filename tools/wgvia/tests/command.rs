@@ -50,3 +50,28 @@ fn exit_status_without_standard_output() {
         assert_eq!(output.status.code(), Some(1), "{words:?}");
     }
 }
+
+#[test]
+fn each_line_of_a_file_is_judged() {
+    let bytes = b"# caf\xe9\nshow\n\nset wg0\xff mode on\nset default\n";
+    let output = load("latin.conf", bytes, Stdio::piped());
+    let text = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once("latin.conf:"))
+        .collect();
+    let starts = [
+        "2: a line is: ",
+        "4: the line is not UTF-8",
+        "5: nothing to set: ",
+    ];
+    assert_eq!(lines.len(), starts.len() + 1, "{text}");
+    for ((_, line), start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{text}");
+    }
+    assert!(
+        text.ends_with("latin.conf: lines that failed: 3\n"),
+        "{text}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
