@@ -9,6 +9,16 @@
 use std::fmt::{self, Display, Formatter};
 use wgvia_spec::{Entry, FILTER, MODE};
 
+/// Check the name of a device by its length: which names exist is the kernel's to say.
+pub fn device_name(name: &str) -> Result<String, String> {
+    match name.len() {
+        1..=15 => Ok(name.to_owned()),
+        _ => Err(format!(
+            "'{name}' is no device: its name has 1 to 15 characters"
+        )),
+    }
+}
+
 /// A keyword that a value follows.
 #[derive(Clone, Copy, Debug)]
 pub struct Keyword {
@@ -153,7 +163,7 @@ pub static RESOLVE: Grammar = Grammar {
             ],
         },
         number("mark", "Firewall mark, decimal or with 0x."),
-        number("dscp", "DSCP."),
+        number("dscp", "DSCP, 0 to 63."),
         number("sport", "Source port; the packet is one of UDP."),
         number("dport", "Destination port."),
     ],
@@ -167,7 +177,8 @@ impl Grammar {
     /// Read keywords and their values.
     ///
     /// Errors: a sentence, if a word is not a keyword, a keyword has no value or
-    /// one that is none of its choices, comes twice, or is required and missing.
+    /// one that is none of its choices or no name of a device, comes twice, or is
+    /// required and missing.
     pub fn read<'a>(&self, words: &'a [String]) -> Result<Values<'a>, String> {
         let mut values = Values(Vec::new());
         let mut words = words.iter();
@@ -184,6 +195,9 @@ impl Grammar {
             }
             if !keyword.choices.is_empty() && keyword.choice(value).is_none() {
                 return Err(format!("{word} is {}, not '{value}'", keyword.values()));
+            }
+            if keyword.value == DEV.value {
+                device_name(value)?;
             }
             values.0.push((keyword, value));
         }
@@ -299,6 +313,23 @@ mod tests {
         assert_eq!(values.get("metric"), None);
         let error = ROUTE.read(&words("dev wg0")).unwrap_err();
         assert_eq!(error, "via-wgpeer KEY is missing");
+    }
+
+    #[test]
+    fn names_of_devices() {
+        assert!(device_name("wg0").is_ok());
+        assert!(device_name("fifteen-letters").is_ok());
+        assert!(device_name("sixteen--letters").is_err());
+        assert!(device_name("").is_err());
+        for keyword in ["dev", "oif"] {
+            let words = [keyword.to_owned(), "sixteen--letters".to_owned()];
+            let grammar = if keyword == "oif" {
+                &RESOLVE
+            } else {
+                &ROUTE_SHOW
+            };
+            assert!(grammar.read(&words).is_err(), "{keyword}");
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Addr { of } => {
             let key = match of.parse() {
                 Ok(key) => key,
-                Err(_) if of.len() <= 15 => {
+                Err(_) if keywords::device_name(&of).is_ok() => {
                     linklocal::own_key(&of, &Wireguard::open()?.device(&of)?)?
                 }
                 Err(error) => return Err(Error::Usage(error)),

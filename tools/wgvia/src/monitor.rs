@@ -5,6 +5,7 @@
 use crate::error::Error;
 use crate::event::{Event, Peer, What};
 use crate::genl::Events;
+use crate::keywords::device_name;
 use crate::rtnetlink;
 use crate::wgvia::{Message, Wgvia};
 use crate::wireguard::Wireguard;
@@ -23,7 +24,7 @@ pub fn read(words: &[String]) -> Result<(Vec<&str>, Option<&str>), String> {
         .partition(|word| GROUPS.contains(word));
     match devices[..] {
         [] => Ok((groups, None)),
-        [device] if device.len() <= 15 => Ok((groups, Some(device))),
+        [device] if device_name(device).is_ok() => Ok((groups, Some(device))),
         [device] => Err(format!(
             "'{device}' is neither a device nor one of: {}",
             GROUPS.join(", ")
@@ -232,5 +233,6 @@ mod tests {
         assert_eq!(read(&[]), Ok((vec![], None)));
         assert!(read(&words("wg0 wg1")).is_err());
         assert!(read(&words("a-name-that-is-too-long")).is_err());
+        assert!(read(&[String::new()]).is_err());
     }
 }

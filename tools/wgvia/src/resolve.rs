@@ -15,6 +15,9 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use wgvia_spec::{resolve, route, Entry, COUNTERS, VERDICT};
 
+/// A DSCP has six bits.
+const DSCP_MAX: u8 = 63;
+
 /// A packet, as the command line describes it.
 #[derive(Debug)]
 pub struct Question {
@@ -54,9 +57,9 @@ impl Question {
             oif: values.get("oif").map(str::to_owned),
             unrouted: values.number("routed") == Some(0),
             mark: mark(&values)?,
-            dscp: number(&values, "dscp")?,
-            sport: number(&values, "sport")?,
-            dport: number(&values, "dport")?,
+            dscp: number(&values, "dscp", DSCP_MAX)?,
+            sport: number(&values, "sport", u16::MAX)?,
+            dport: number(&values, "dport", u16::MAX)?,
         })
     }
 
@@ -113,10 +116,17 @@ fn mark(values: &Values<'_>) -> Result<Option<u32>, Error> {
     mark.transpose()
 }
 
-fn number<T: FromStr>(values: &Values<'_>, keyword: &str) -> Result<Option<T>, Error> {
+fn number<T>(values: &Values<'_>, keyword: &str, max: T) -> Result<Option<T>, Error>
+where
+    T: FromStr + PartialOrd + Display,
+{
     let number = values.get(keyword).map(|text| {
-        let parsed = text.parse();
-        parsed.map_err(|_| Error::Usage(format!("{keyword} '{text}' is not a number in its range")))
+        let parsed = text.parse().ok().filter(|number| *number <= max);
+        parsed.ok_or_else(|| {
+            Error::Usage(format!(
+                "{keyword} '{text}' is not a number from 0 to {max}"
+            ))
+        })
     });
     number.transpose()
 }
@@ -299,8 +309,9 @@ mod tests {
             ("::1 mark f", "'f' is not a mark"),
             (
                 "::1 sport 65536",
-                "sport '65536' is not a number in its range",
+                "sport '65536' is not a number from 0 to 65535",
             ),
+            ("::1 dscp 64", "dscp '64' is not a number from 0 to 63"),
             ("::1 routed maybe", "routed is no|yes, not 'maybe'"),
         ] {
             assert_eq!(question(line).unwrap_err(), error);

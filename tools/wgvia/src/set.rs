@@ -3,7 +3,7 @@
 //! Settings of devices, from the command line and from files.
 
 use crate::error::Error;
-use crate::keywords::SET;
+use crate::keywords::{device_name, SET};
 use crate::wgvia::Wgvia;
 use std::fs;
 
@@ -58,7 +58,7 @@ fn read(line: &[u8]) -> Result<Option<Line>, Error> {
     match (words.next().as_deref(), words.next()) {
         (None, _) => Ok(None),
         (Some("set"), Some(name)) => Ok(Some(Line {
-            name,
+            name: device_name(&name).map_err(Error::Usage)?,
             words: words.collect(),
         })),
         _ => Err(Error::Usage(
@@ -89,7 +89,13 @@ mod tests {
             .unwrap();
         assert_eq!(line.name, "wg0");
         assert_eq!(line.words.join(" "), "mode on filter loose");
-        for line in ["set", "show wg0", "wgvia set wg0 mode on", "mode on"] {
+        for line in [
+            "set",
+            "show wg0",
+            "wgvia set wg0 mode on",
+            "mode on",
+            "set sixteen--letters mode on",
+        ] {
             assert!(
                 matches!(read(line.as_bytes()), Err(Error::Usage(_))),
                 "{line}"

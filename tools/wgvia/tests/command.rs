@@ -75,3 +75,17 @@ fn each_line_of_a_file_is_judged() {
     );
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn no_name_of_a_device() {
+    for words in [
+        &["addr", ""][..],
+        &["monitor", ""],
+        &["show", ""],
+        &["resolve", "wg0", "::1", "oif", ""],
+        &["route", "show", "dev", "sixteen--letters"],
+    ] {
+        let status = wgvia(words).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(2), "{words:?}");
+    }
+}
