@@ -85,6 +85,7 @@ shown()
 	check_eq "routes" "$prefix dev hub via-wgpeer K2 metric 5
 $prefix2 dev hub via-wgpeer K3 table 1000 metric 5 src $hub_addr" "$(wgvia_route | names | sort)"
 	check_eq "the same with show" "$(wgvia_route)" "$(wgvia_route show)"
+	check_eq "the same of a device" "$(wgvia_route)" "$(wgvia_route dev hub)"
 	check_eq "of a table" "$prefix2" "$(wgvia_route show table 1000 | cut -d' ' -f1)"
 	check_eq "of a peer" "$prefix" "$(wgvia_route show via-wgpeer "${KEY[2]}" | cut -d' ' -f1)"
 	check_eq "of a peer without any" "" "$(wgvia_route show via-wgpeer "${KEY[1]}")"
@@ -165,6 +166,8 @@ usage()
 	check_route_fails 2 "'via' is none of: dev, via-wgpeer, table, metric, src" \
 		add 10.2.0.0/16 dev hub via-wgpeer "$key" via 10.0.0.2
 	check_route_fails 2 "'10.2.0.0/16' is none of: dev, via-wgpeer, table" show 10.2.0.0/16
+	wgvia_route de hub 2>"$TMP/says" && fail "succeeded: wgvia route de hub"
+	[[ $(<"$TMP/says") == "wgvia: 'de' is no command: the form is"* ]] || fail "it says: $(<"$TMP/says")"
 	check_eq "routes" "" "$(wgvia_route)"
 }
 

@@ -37,12 +37,16 @@ _wgvia()
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		[[ $word == -* ]] || words+=("$word")
 	done
+	# show may be left out
+	if [[ ${words[0]} == route && " @SHOW@ " == *" ${words[1]:-route} "* ]]; then
+		words=(route show "${words[@]:1}")
+	fi
 	if [[ $cur == -* ]]; then
 		candidates="@OPTIONS@"
 	else
 		case ${#words[@]},${words[*]} in
 		0,*) candidates="@COMMANDS@" ;;
-		1,route) candidates="@ACTIONS@" ;;
+		1,route) candidates="@ACTIONS@ @SHOW@" ;;
 		1,load) compopt -o default ;;
 		1,set | 1,show) candidates="$(_wgvia_devices) default" ;;
 		1,*) candidates=$(_wgvia_devices) ;;

@@ -43,6 +43,7 @@ pub fn render() -> String {
         .replace("@OPTIONS@", &words(options))
         .replace("@COMMANDS@", &words(commands))
         .replace("@ACTIONS@", &words(actions))
+        .replace("@SHOW@", &show)
 }
 
 fn names(grammar: &Grammar) -> String {

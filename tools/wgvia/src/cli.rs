@@ -184,11 +184,32 @@ pub struct Resolve {
 
 #[derive(Debug, Args)]
 pub struct Route {
-    /// The command; show if left out.
-    pub action: Option<Action>,
-    /// The route, or which routes to show.
-    #[arg(value_name = "ROUTE")]
+    /// add, replace, append, del and the route, or show and which routes; show may be left out.
+    #[arg(value_name = "WORD")]
     pub words: Vec<String>,
+}
+
+impl Route {
+    /// Return the action and the words after it. A keyword of show stands for show.
+    ///
+    /// Errors: a sentence. It names no action that is like a misspelt one: that might be del.
+    pub fn read(&self) -> Result<(Action, &[String]), String> {
+        let Some((first, rest)) = self.words.split_first() else {
+            return Ok((Action::Show, &[]));
+        };
+        let actions = Action::value_variants().iter();
+        let mut named = actions.filter_map(|action| Some((action.to_possible_value()?, *action)));
+        if let Some((_, action)) = named.find(|(name, _)| name.matches(first, false)) {
+            return Ok((action, rest));
+        }
+        if ROUTE_SHOW.keywords().any(|keyword| keyword.name == first) {
+            return Ok((Action::Show, &self.words));
+        }
+        Err(format!(
+            "'{first}' is no command: the form is\n       {}",
+            usage("route")
+        ))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -421,10 +442,34 @@ mod tests {
         }
         match read("route add ::/0 dev wg0").unwrap().command {
             Command::Route(route) => {
-                assert_eq!(route.action, Some(Action::Add));
-                assert_eq!(route.words.join(" "), "::/0 dev wg0");
+                let (action, words) = route.read().unwrap();
+                assert_eq!(action, Action::Add);
+                assert_eq!(words.join(" "), "::/0 dev wg0");
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn show_may_be_left_out() {
+        let read = |line: &str| -> Result<String, String> {
+            match read(&format!("route {line}")).unwrap().command {
+                Command::Route(route) => {
+                    let (action, words) = route.read()?;
+                    assert_eq!(action, Action::Show, "{line}");
+                    Ok(words.join(" "))
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        for line in ["", "dev wg0", "table 7 dev wg0", "via-wgpeer K"] {
+            assert_eq!(read(line), Ok(line.to_owned()));
+            assert_eq!(read(&format!("show {line}")), Ok(line.to_owned()));
+        }
+        for line in ["change ::/0", "::/0", "de wg0", "metric 7", "DEL ::/0"] {
+            let error = read(line).unwrap_err();
+            assert!(error.contains("is no command"), "{error}");
+            assert!(!error.contains("'del'"), "{error}");
         }
     }
 
@@ -441,7 +486,6 @@ mod tests {
             "show --frobnicate",
             "addr",
             "linklocal",
-            "route change ::/0",
         ] {
             assert!(read(line).is_none(), "{line}");
         }

@@ -144,17 +144,17 @@ fn run(cli: Cli) -> Result<(), Error> {
             warn(wgvia.warnings(), Some(&resolve.device));
             print(json, &[answer], "")
         }
-        Command::Route(route) => match route.action.unwrap_or(Action::Show) {
-            Action::Show => {
-                let selector = Selector::read(&route.words)?;
+        Command::Route(route) => match route.read().map_err(Error::Usage)? {
+            (Action::Show, words) => {
+                let selector = Selector::read(words)?;
                 let encap_type = Wgvia::open()?.way_in().encap_type()?;
                 let mut rtnetlink = Rtnetlink::open()?;
                 let routes = selector.routes(&mut rtnetlink, encap_type)?;
                 warn(rtnetlink.warnings(), None);
                 print(json, &routes, "")
             }
-            action => {
-                let route = Route::read(&route.words)?;
+            (action, words) => {
+                let route = Route::read(words)?;
                 let encap_type = Wgvia::open()?.way_in().encap_type()?;
                 let mut rtnetlink = Rtnetlink::open()?;
                 route.change(&mut rtnetlink, action, encap_type)?;
