@@ -78,6 +78,11 @@ impl<P: Payload> Family<P> {
     pub fn warnings(&mut self) -> Vec<String> {
         self.connection.warnings()
     }
+
+    /// Tell whether each list is whole that was read since this was asked.
+    pub fn whole(&mut self) -> bool {
+        self.connection.whole()
+    }
 }
 
 /// The notifications of a family.

@@ -39,6 +39,7 @@ pub fn own_key(name: &str, device: &Device) -> Result<Key, Error> {
 /// AllowedIPs. Nothing else changes; after an error nothing has changed.
 pub fn apply(wireguard: &mut Wireguard, name: &str) -> Result<(), Error> {
     let device = wireguard.device(name)?;
+    crate::warn(wireguard.warnings(), Some(name));
     let key = own_key(name, &device)?;
     let missing = missing(&key, &device).map_err(|text| Error::Configuration {
         device: name.to_owned(),

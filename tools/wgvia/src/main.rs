@@ -80,7 +80,8 @@ fn run(cli: Cli) -> Result<(), Error> {
         } => {
             let mut wgvia = Wgvia::open()?;
             let mut states = wgvia.peers(&device)?;
-            let transfers = Wireguard::open()?.transfers(&device)?;
+            let mut wireguard = Wireguard::open()?;
+            let transfers = wireguard.transfers(&device)?;
             let peers: Vec<Peer> = transfers
                 .into_iter()
                 .map(|(key, (rx_bytes, tx_bytes))| Peer {
@@ -94,6 +95,7 @@ fn run(cli: Cli) -> Result<(), Error> {
                 })
                 .collect();
             warn(wgvia.warnings(), Some(&device));
+            warn(wireguard.warnings(), Some(&device));
             print(json, &peers, "")
         }
         Command::Show { device, .. } => {
@@ -120,7 +122,10 @@ fn run(cli: Cli) -> Result<(), Error> {
             let key = match of.parse() {
                 Ok(key) => key,
                 Err(_) if keywords::device_name(&of).is_ok() => {
-                    linklocal::own_key(&of, &Wireguard::open()?.device(&of)?)?
+                    let mut wireguard = Wireguard::open()?;
+                    let device = wireguard.device(&of)?;
+                    warn(wireguard.warnings(), Some(&of));
+                    linklocal::own_key(&of, &device)?
                 }
                 Err(error) => return Err(Error::Usage(error)),
             };

@@ -13,8 +13,12 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{mem, thread};
 use wgvia_spec::GROUPS;
+
+/// How long to wait until the state is read again, if it has changed while it was read.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Read the words of the command: groups, and the name of a device.
 pub fn read(words: &[String]) -> Result<(Vec<&str>, Option<&str>), String> {
@@ -151,12 +155,26 @@ impl<'n> Monitor<'n> {
     }
 
     fn print_state(&mut self, style: Style) -> Result<(), Error> {
-        let state = self.state()?;
+        let mut told = false;
+        let state = settled(
+            || self.state(),
+            || {
+                if !mem::replace(&mut told, true) {
+                    crate::say(
+                        "warning: devices or peers change while they are read: \
+                         the state is printed when that ends",
+                    );
+                }
+                thread::sleep(PAUSE);
+            },
+        )?;
         state.iter().try_for_each(|event| print(style, event))
     }
 
-    /// Return the state as the events that would lead to it.
-    fn state(&mut self) -> Result<Vec<Event>, Error> {
+    /// Return the state as the events that would lead to it; [`None`] if it changed while it was read.
+    fn state(&mut self) -> Result<Option<Vec<Event>>, Error> {
+        // Nothing that was read before counts.
+        self.wgvia.whole();
         let mut events = Vec::new();
         let devices = match self.wgvia.devices(self.device) {
             // It has gone.
@@ -201,7 +219,21 @@ impl<'n> Monitor<'n> {
                 add("endpoints", What::EndpointChange { key, endpoint });
             }
         }
-        Ok(events)
+        let whole = self.wgvia.whole() && wireguard.whole();
+        Ok(whole.then_some(events))
+    }
+}
+
+/// Read until the state is whole, since it is to replace what was known.
+fn settled<T>(
+    mut read: impl FnMut() -> Result<Option<T>, Error>,
+    mut pause: impl FnMut(),
+) -> Result<T, Error> {
+    loop {
+        match read()? {
+            Some(state) => return Ok(state),
+            None => pause(),
+        }
     }
 }
 
@@ -224,6 +256,22 @@ fn print<E: Display + Serialize>(style: Style, event: &E) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_is_read_until_it_is_whole() {
+        let (mut reads, mut pauses) = (0, 0);
+        let state = settled(
+            || {
+                reads += 1;
+                Ok((reads == 4).then_some("state"))
+            },
+            || pauses += 1,
+        );
+        assert_eq!(state.unwrap(), "state");
+        assert_eq!((reads, pauses), (4, 3));
+        let failed = settled(|| Err::<Option<()>, _>(Error::TypeIsTaken), || ());
+        assert!(matches!(failed, Err(Error::TypeIsTaken)));
+    }
 
     #[test]
     fn groups_and_a_device() {

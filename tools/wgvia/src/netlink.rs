@@ -39,6 +39,8 @@ pub struct Connection {
     socket: Socket,
     sequence: u32,
     warnings: Vec<String>,
+    /// Changes have overtaken a dump each time that it was tried.
+    interrupted: bool,
 }
 
 impl Connection {
@@ -55,12 +57,23 @@ impl Connection {
             socket: open().map_err(Error::Socket)?,
             sequence: 0,
             warnings: Vec::new(),
+            interrupted: false,
         })
     }
 
     /// Take the warnings that came with successes.
     pub fn warnings(&mut self) -> Vec<String> {
-        mem::take(&mut self.warnings)
+        let mut warnings = mem::take(&mut self.warnings);
+        if !self.whole() {
+            let warning = "the list changed while it was read: entries may be missing or old";
+            warnings.push(warning.to_owned());
+        }
+        warnings
+    }
+
+    /// Tell whether each list is whole that was read since this was asked, or warnings were taken.
+    pub fn whole(&mut self) -> bool {
+        !mem::take(&mut self.interrupted)
     }
 
     /// Send a request and return the messages of the reply.
@@ -72,7 +85,7 @@ impl Connection {
         Ok(reply.items)
     }
 
-    /// Get a whole list, as it was at one time unless changes never cease.
+    /// Get a list, as it was at one time unless changes never cease: [`Self::whole`] knows.
     ///
     /// `keep` makes an item of each message that is wanted: a list may be long.
     pub fn dump<M: Message, T>(
@@ -80,17 +93,8 @@ impl Connection {
         request: M,
         keep: impl Fn(M) -> Result<Option<T>, DecodeError>,
     ) -> Result<Vec<T>, Error> {
-        let mut reply = self.exchange(request.clone(), NLM_F_DUMP, &keep)?;
-        for _ in 1..TRIES {
-            if !reply.interrupted {
-                break;
-            }
-            reply = self.exchange(request.clone(), NLM_F_DUMP, &keep)?;
-        }
-        if reply.interrupted {
-            let warning = "the list changed while it was read: entries may be missing or old";
-            self.warnings.push(warning.to_owned());
-        }
+        let reply = settled(|| self.exchange(request.clone(), NLM_F_DUMP, &keep))?;
+        self.interrupted |= reply.interrupted;
         self.warnings.extend(reply.warning);
         Ok(reply.items)
     }
@@ -119,6 +123,18 @@ impl Connection {
             }
         }
     }
+}
+
+/// Dump until no change overtakes it, or TRIES times.
+fn settled<T>(mut dump: impl FnMut() -> Result<Reply<T>, Error>) -> Result<Reply<T>, Error> {
+    let mut reply = dump()?;
+    for _ in 1..TRIES {
+        if !reply.interrupted {
+            break;
+        }
+        reply = dump()?;
+    }
+    Ok(reply)
 }
 
 /// A socket that multicast groups send to.
@@ -259,6 +275,7 @@ mod tests {
     use netlink_packet_generic::constants::GENL_ID_CTRL;
     use netlink_packet_generic::ctrl::GenlCtrl;
     use netlink_packet_generic::GenlMessage;
+    use netlink_sys::protocols::NETLINK_ROUTE;
 
     const SEQUENCE: u32 = 7;
 
@@ -372,6 +389,36 @@ mod tests {
         let done = message(NLMSG_DONE, flags, SEQUENCE, &failed);
         let expected = Some("not a WireGuard device".to_owned());
         assert_eq!(refusal([part, done].concat()), (libc::EOPNOTSUPP, expected));
+    }
+
+    #[test]
+    fn a_dump_is_tried_until_it_is_whole() {
+        // How often it is overtaken, how often it is tried
+        for (overtaken, tries) in [(0, 1), (3, 4), (TRIES - 1, TRIES), (TRIES, TRIES)] {
+            let mut tried = 0;
+            let reply = settled(|| {
+                tried += 1;
+                let mut reply = Reply::new();
+                reply.items.push(tried);
+                reply.interrupted = tried <= overtaken;
+                Ok(reply)
+            });
+            let reply = reply.unwrap();
+            assert_eq!(reply.items, [tries]);
+            assert_eq!(reply.interrupted, overtaken == TRIES);
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_not_whole_is_told_once() {
+        let mut connection = Connection::open(NETLINK_ROUTE).unwrap();
+        assert!(connection.whole());
+        connection.interrupted = true;
+        assert!(!connection.whole());
+        assert!(connection.warnings().is_empty());
+        connection.interrupted = true;
+        assert_eq!(connection.warnings().len(), 1);
+        assert!(connection.whole());
     }
 
     #[test]

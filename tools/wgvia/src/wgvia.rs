@@ -157,6 +157,7 @@ impl Wgvia {
     ) -> Result<(Events<Message>, Vec<&'n str>), Error> {
         self.0.listen(groups)
     }
+
     /// Tell whether this kernel tells of peers. Only then there are groups of what they do.
     pub fn tells_of_peers(&mut self) -> Result<bool, Error> {
         self.0.has_group("sessions")
@@ -165,6 +166,11 @@ impl Wgvia {
     /// Take the warnings that came with successes.
     pub fn warnings(&mut self) -> Vec<String> {
         self.0.warnings()
+    }
+
+    /// Tell whether each list is whole that was read since this was asked.
+    pub fn whole(&mut self) -> bool {
+        self.0.whole()
     }
 
     fn device(&mut self, name: &str) -> Result<Device, Error> {

@@ -79,6 +79,11 @@ impl Wireguard {
     pub fn warnings(&mut self) -> Vec<String> {
         self.0.warnings()
     }
+
+    /// Tell whether each list is whole that was read since this was asked.
+    pub fn whole(&mut self) -> bool {
+        self.0.whole()
+    }
 }
 
 /// Send entries part by part; on an error, take back those that were sent.
