@@ -45,6 +45,18 @@ ipv4()
 	check_counters tx-wgpeer=1 rx-wgpeer=1
 }
 
+# The tool says why it can do nothing for IPv6, and nothing has changed after that.
+tool()
+{
+	local reason="the kernel runs without IPv6: start it without ipv6.disable=1 on its command line"
+	local before
+
+	before=$(in_hub wg show hub allowed-ips; in_hub wgvia route)
+	check_fails "wgvia: hub: $reason" in_hub wgvia linklocal hub
+	check_fails "wgvia: $reason" in_hub wgvia route add fd02::/48 dev hub via-wgpeer "${KEY[1]}"
+	check_eq "AllowedIPs and routes" "$before" "$(in_hub wg show hub allowed-ips; in_hub wgvia route)"
+}
+
 setup()
 {
 	local ns
@@ -73,6 +85,7 @@ setup()
 
 [[ ! -e /proc/sys/net/ipv6/conf ]] || skip_all "the kernel has IPv6: boot it with ipv6.disable=1"
 test_add "IPv4 works" ipv4
+test_add "the tool says what is missing" tool
 test_add "what is received has no route: filter device" received device rx-drop-peer
 test_add "what is received has no route: filter loose" received loose rx-drop-peer
 test_add "what is received has no route: filter strict" received strict rx-drop-noroute

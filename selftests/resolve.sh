@@ -243,6 +243,7 @@ refused()
 
 	new_key 9
 	check_fails "wgvia: none: no such device$list" in_hub wgvia resolve none 10.0.0.1
+	check_fails "wgvia: none: no such device" in_hub wgvia resolve hub 10.0.0.1 oif none
 	check_fails "wgvia: ul: not a WireGuard device$list" in_hub wgvia resolve ul 10.0.0.1
 	check_fails "wgvia: hub: the device has no peer with this key" \
 		in_hub wgvia resolve hub 10.0.0.254 from 10.2.0.1 in "${KEY[9]}"

@@ -6,6 +6,15 @@ use netlink_packet_core::DecodeError;
 use std::fmt::{self, Display, Formatter};
 use std::io;
 
+/// A device, by its name.
+#[derive(Debug)]
+pub enum Device {
+    /// Named where a WireGuard device has to be.
+    Wireguard(String),
+    /// Named where any device may be, or in a request that is not WireGuard's or wgvia's.
+    Any(String),
+}
+
 #[derive(Debug)]
 pub enum Error {
     /// The command line is wrong.
@@ -23,7 +32,7 @@ pub enum Error {
         /// The kernel's own words about it.
         text: Option<String>,
         /// The device that the request named.
-        device: Option<String>,
+        device: Option<Device>,
     },
     /// Something else has the type of encapsulation in which routes would name peers.
     TypeIsTaken,
@@ -40,10 +49,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// Say which device the request named.
-    pub fn about(mut self, name: &str) -> Self {
+    /// Say which device the request named where a WireGuard device has to be.
+    pub fn about(self, name: &str) -> Self {
+        self.of(Device::Wireguard(name.to_owned()))
+    }
+
+    /// Say which device the request named where any may be.
+    pub fn about_any(self, name: &str) -> Self {
+        self.of(Device::Any(name.to_owned()))
+    }
+
+    fn of(mut self, named: Device) -> Self {
         if let Self::Refused { device, .. } = &mut self {
-            *device = Some(name.to_owned());
+            *device = Some(named);
         }
         self
     }
@@ -86,19 +104,19 @@ impl Display for Error {
                 text,
                 device,
             } => {
-                if let Some(device) = device {
-                    write!(f, "{device}: ")?;
+                if let Some(Device::Wireguard(name) | Device::Any(name)) = device {
+                    write!(f, "{name}: ")?;
                 }
                 match text {
                     Some(text) => f.write_str(text)?,
                     None => f.write_str(&strerror(*errno))?,
                 }
-                match *errno {
-                    libc::EPERM => f.write_str(
+                match (*errno, device) {
+                    (libc::EPERM, _) => f.write_str(
                         ": CAP_NET_ADMIN in the user namespace that owns \
                          the network namespace is needed, try as root",
                     ),
-                    libc::ENODEV | libc::EOPNOTSUPP if device.is_some() => {
+                    (libc::ENODEV | libc::EOPNOTSUPP, Some(Device::Wireguard(_))) => {
                         f.write_str(" (list WireGuard devices with: ip link show type wireguard)")
                     }
                     _ => Ok(()),
@@ -148,6 +166,8 @@ mod tests {
             error.to_string(),
             "wg7: no such device (list WireGuard devices with: ip link show type wireguard)"
         );
+        let error = refused(libc::ENODEV, Some("no such device")).about_any("vrf7");
+        assert_eq!(error.to_string(), "vrf7: no such device");
         let error = refused(libc::ERANGE, Some("integer out of range"));
         let error = error.or_text(libc::ERANGE, "too much");
         assert_eq!(error.to_string(), "integer out of range");

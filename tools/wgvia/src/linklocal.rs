@@ -5,7 +5,7 @@
 use crate::error::Error;
 use crate::event::{Event, What};
 use crate::key::Key;
-use crate::rtnetlink::Rtnetlink;
+use crate::rtnetlink::{Rtnetlink, NO_IPV6};
 use crate::wgvia::Wgvia;
 use crate::wireguard::{Device, HostEntry, Wireguard};
 use siphasher::sip128::SipHasher24;
@@ -49,7 +49,7 @@ pub fn apply(wireguard: &mut Wireguard, name: &str) -> Result<(), Error> {
     let own = address(&key);
     let added = rtnetlink
         .add_address(device.ifindex, own, 64)
-        .map_err(|e| e.about(name))?;
+        .map_err(|e| e.or_text(libc::EOPNOTSUPP, NO_IPV6).about_any(name))?;
     wireguard.add(name, &missing).inspect_err(|_| {
         if added {
             // The first error is the one to tell.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::keywords::{Values, ROUTE, ROUTE_SHOW};
 use crate::prefix::{octets, Prefix};
-use crate::rtnetlink::{ifindex, Message, Rtnetlink};
+use crate::rtnetlink::{ifindex, Message, Rtnetlink, NO_IPV6};
 use libc::{
     AF_INET, AF_INET6, RTA_DST, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTM_DELROUTE,
     RTM_NEWROUTE, RTN_UNICAST, RTPROT_BOOT, RT_SCOPE_LINK, RT_SCOPE_NOWHERE, RT_TABLE_MAIN,
@@ -81,9 +81,14 @@ impl Route {
             Action::Append => NLM_F_CREATE | NLM_F_APPEND,
             Action::Del | Action::Show => 0,
         };
-        let request = self.request(action == Action::Del, ifindex(&self.dev)?, encap_type);
+        let ifindex = ifindex(&self.dev).map_err(|error| error.about(&self.dev))?;
+        let request = self.request(action == Action::Del, ifindex, encap_type);
         let done = rtnetlink.change(request, flags);
         done.map_err(|error| {
+            let error = match self.prefix.address {
+                IpAddr::V4(_) => error,
+                IpAddr::V6(_) => error.or_text(libc::EOPNOTSUPP, NO_IPV6),
+            };
             error
                 .or_text(
                     libc::EEXIST,
@@ -154,7 +159,7 @@ impl Selector {
     /// Get the routes that name peers, of all tables unless one is selected.
     pub fn routes(&self, rtnetlink: &mut Rtnetlink, encap_type: u16) -> Result<Vec<Shown>, Error> {
         if let Some(dev) = &self.dev {
-            ifindex(dev)?;
+            ifindex(dev).map_err(|error| error.about(dev))?;
         }
         rtnetlink.routes(|message| {
             let route = Shown::parse(&message, encap_type)?;

@@ -20,6 +20,10 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::net::if_::{if_indextoname, if_nametoindex};
 use std::net::Ipv6Addr;
 
+/// EOPNOTSUPP without a text says so of IPv6: nobody handles the request.
+pub const NO_IPV6: &str =
+    "the kernel runs without IPv6: start it without ipv6.disable=1 on its command line";
+
 /// Length of struct ifaddrmsg.
 const IFADDRMSG_LEN: usize = 8;
 /// Length of struct rtmsg.
@@ -149,7 +153,9 @@ pub fn ifindex(name: &str) -> Result<u32, Error> {
             text: None,
             device: None,
         };
-        error.or_text(libc::ENODEV, "no such device").about(name)
+        error
+            .or_text(libc::ENODEV, "no such device")
+            .about_any(name)
     })
 }
 
@@ -168,6 +174,12 @@ pub fn ifname(ifindex: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there() {
+        let error = ifindex("none").unwrap_err().to_string();
+        assert_eq!(error, "none: no such device");
+    }
 
     #[test]
     fn a_device_that_is_gone() {
