@@ -10,9 +10,11 @@ source "$(dirname "$0")/lib/lib.sh"
 # No module is found under the name, whoever asks for it.
 HIDE=/run/modprobe.d/wgvia-selftest.conf
 
-# The words of a kernel that has the type, and of one for which the module borrows one
+# The words of ip, then those of a kernel that has the type, or of one for which the module
+# borrows one
 NO_MODULE="Error: lwt encapsulation type not supported, no module is rtnl-lwt-WGPEER."
 [[ -z $(modinfo -F parm wgvia) ]] || NO_MODULE="Error: Unknown lwt encapsulation type."
+NO_MODULE=$NOT_LOADED$'\n'$NO_MODULE
 
 hide_module()
 {

@@ -294,20 +294,31 @@ moved_device()
 
 loaded() { [[ -d /sys/module/wgvia ]]; }
 
-# Any user can load it; it says nothing about devices that no route names a peer
+# Any user can load it, by asking for the family as wgvia and ip do; it says nothing about devices that no route names a peer
 # of.
 loading()
 {
+	local net_admin=(with_caps "-all,+net_admin" --reuid=65534 --regid=65534 --clear-groups)
+
 	busywait module_idle || fail "the module is referred to"
 	check rmmod wgvia
 	as_nobody wgvia show >/dev/null 2>&1 && fail "wgvia show succeeds"
 	loaded || fail "asking for the family does not load the module"
 	check rmmod wgvia
 	check_fails "$EPERM" as_nobody ip route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
-	loaded && fail "a route that may not be added loads the module"
+	loaded || fail "ip does not ask for the family"
+	check rmmod wgvia
+	# Not root, and may add routes
+	check "${net_admin[@]}" ip route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	check_send p2 hub 10.2.0.1
+	check "${net_admin[@]}" ip route del 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
+	busywait module_idle || fail "the module is referred to"
+	check rmmod wgvia
 	mkdir -p /run/modprobe.d
 	echo "blacklist wgvia" >/run/modprobe.d/wgvia.conf
 	as_nobody wgvia show >/dev/null 2>&1 && fail "wgvia show succeeds"
+	check_fails "$NOT_LOADED"$'\n'"$EPERM" \
+		as_nobody ip route add 10.2.0.0/16 dev hub via-wgpeer "${KEY[2]}"
 	loaded && fail "a request loads the module although it is on the blacklist"
 	check modprobe wgvia
 	check rmmod wgvia

@@ -10,9 +10,9 @@ source "$(dirname "$0")/../lib/lib.sh"
 # No module, no mode.
 MODE=
 
-UNKNOWN="Error: Unknown lwt encapsulation type."
+UNKNOWN=$NOT_LOADED$'\n'"Error: Unknown lwt encapsulation type."
 # Without keys they are.
-DEVICE_ONLY="Error: Device only routes can not be added for IPv6 using the multipath API."
+DEVICE_ONLY=$NOT_LOADED$'\n'"Error: Device only routes can not be added for IPv6 using the multipath API."
 
 all_routes() { ip_hub route show table all; ip_hub -6 route show table all; ip_hub nexthop show; }
 

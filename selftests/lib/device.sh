@@ -8,6 +8,8 @@ NO_PEER_YET="no peer has this key yet: packets get ENOKEY until it is added"
 MODE_OFF="Error: wgvia is off on this device: wgvia set DEV mode auto turns it on."
 NEEDS_DEVICE="Error: via-wgpeer needs a device."
 NEEDS_WIREGUARD="Error: via-wgpeer needs a WireGuard device."
+# ip's, before the kernel's, where the module is not found
+NOT_LOADED="Warning: via-wgpeer: the wgvia kernel module is not loaded: run modprobe wgvia, and install the module for the running kernel if that does not find it."
 # And of mode off
 STILL_KEYED="routes, nexthop objects or sockets name peers of it: delete or close them first"
 
