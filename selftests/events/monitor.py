@@ -169,40 +169,92 @@ def wrong_words(ktap, _):
                done.returncode == 1 and "CAP_NET_ADMIN" in done.stderr)
 
 
+EXAMPLE = os.path.join(HERE, "../../docs/examples/session-metrics")
+
+
+def wait(function, expected):
+    """Call it until it returns that, and return what it returns."""
+    deadline = time.monotonic() + 20 * SLOW
+    while function() != expected and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return function()
+
+
+class Bird:
+    """A folder with the file for BIRD, and a birdc that counts the peers in it when it is called."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.path = os.path.join(folder, "metrics.conf")
+        birdc = os.path.join(folder, "birdc")
+        with open(birdc, "w", encoding="ascii") as file:
+            file.write(f"#!/bin/sh\ngrep -c 'return 10;' {self.path} >>{folder}/asked\n")
+        os.chmod(birdc, 0o755)
+
+    def command(self):
+        return "env", f"PATH={self.folder}:{os.environ['PATH']}", EXAMPLE, "hub", self.path
+
+    def asked(self):
+        """Numbers of peers with a session, one for each time that BIRD was asked to read them."""
+        try:
+            with open(f"{self.folder}/asked", encoding="ascii") as file:
+                return file.read().split()
+        except FileNotFoundError:
+            return []
+
+
 def example(ktap, lab):
     """The example for BIRD: its function knows who has a session, and BIRD takes it."""
-    lab.peer(0)
     address = run("wgvia", "addr", lab.key(0)).strip()
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "metrics.conf")
-
-        def says():
-            try:
-                with open(path, encoding="ascii") as file:
-                    return f"gw = {address} then return 10;" in file.read()
-            except FileNotFoundError:
-                return None
-
-        def wait(expected):
-            deadline = time.monotonic() + 20 * SLOW
-            while says() != expected and time.monotonic() < deadline:
-                time.sleep(0.05)
-            return says()
-
-        with Tool(os.path.join(HERE, "../../docs/examples/session-metrics"), "hub", path):
-            ktap.check("before a session", False, wait(False))
+        bird = Bird(folder)
+        with Tool(*bird.command()):
+            ktap.check("without peers", ["0"], wait(bird.asked, ["0"]))
+            lab.peer(0)
             session = lab.session(0)
             session.shake_hands()
             session.send(b"")
-            ktap.check("with a session", True, wait(True))
+            ktap.check("with a session", ["0", "1"], wait(bird.asked, ["0", "1"]))
+            with open(bird.path, encoding="ascii") as file:
+                ktap.check("is it the peer's", True,
+                           f"gw = {address} then return 10;" in file.read())
             with open(os.path.join(folder, "bird.conf"), "w", encoding="ascii") as file:
-                file.write(f'router id 1.1.1.1;\ninclude "{path}";\nprotocol device {{}}\n'
+                file.write(f'router id 1.1.1.1;\ninclude "{bird.path}";\nprotocol device {{}}\n'
                            'filter f { krt_metric = session_metric(gw); accept; }\n')
             if shutil.which("bird"):
                 run("bird", "-p", "-c", file.name)
             lab.peer(0, "remove")
-            ktap.check("after the session", False, wait(False))
+            ktap.check("after the session", ["0", "1", "0"], wait(bird.asked, ["0", "1", "0"]))
             session.close()
+
+
+def example_at_start(ktap, lab):
+    """The example takes the state as a whole, so that no live peer has the metric of a dead one."""
+    sessions = []
+    for number in range(len(lab.peers)):
+        lab.peer(number)
+        sessions.append(lab.session(number))
+        sessions[-1].shake_hands()
+        sessions[-1].send(b"")
+    count = str(len(sessions))
+    with tempfile.TemporaryDirectory() as folder:
+        bird = Bird(folder)
+        with Tool(*bird.command()):
+            ktap.check("peers with a session", [count], wait(bird.asked, [count]))
+    for session in sessions:
+        session.close()
+
+
+def example_that_cannot(ktap, _):
+    """The example ends as the monitor does that it listens to."""
+    with tempfile.TemporaryDirectory() as folder:
+        bird = Bird(folder)
+        done = subprocess.run(
+            ["setpriv", "--reuid", str(NOBODY), "--clear-groups", "--inh-caps=-all",
+             EXAMPLE, "hub", bird.path], check=False, capture_output=True, text=True)
+        ktap.check("status", 1, done.returncode)
+        ktap.check(f"does it say why: {done.stderr}", True, "CAP_NET_ADMIN" in done.stderr)
+        ktap.check("is there a file", False, os.path.exists(bird.path))
 
 
 def by_ynl(ktap, lab):
@@ -228,6 +280,8 @@ TESTS = [
     ("wgvia monitor of a device that is gone", gone_device),
     ("wgvia monitor that cannot", wrong_words),
     ("the example for BIRD", example),
+    ("the example for BIRD at start", example_at_start),
+    ("the example for BIRD that cannot", example_that_cannot),
 ]
 if os.path.exists(YNL):
     TESTS.append(("the kernel's own client", by_ynl))
