@@ -114,7 +114,7 @@ impl<'p> Query<'_, 'p> {
     }
 }
 
-/// What a table says where it has no route.
+/// The answer of a table that has no route.
 enum Rejected {
     /// Nothing, or on a kernel without the patches that a route says `throw`.
     Nothing,
