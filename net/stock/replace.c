@@ -243,7 +243,7 @@ static int replace(struct replaced *r)
 	}
 	r->is_replaced = !err;
 	if (err == -EBUSY)
-		pr_err("%s is replaced or traced by something else, a BPF program or a livepatch, or kernel.ftrace_enabled is 0: end that first\n",
+		pr_err("%s is replaced or traced by something else, a BPF program or a livepatch: end that first\n",
 		       r->name);
 	else if (err)
 		pr_err("%s cannot be replaced (%d)\n", r->name, err);
