@@ -9,6 +9,7 @@
 source "$(dirname "$0")/../lib/lib.sh"
 
 TRACING=/sys/kernel/tracing
+BPF=/sys/fs/bpf/wgvia_selftest
 MODULE=$(modinfo -n wgvia)
 
 # The folder of what was built for the running kernel
@@ -18,6 +19,7 @@ done
 
 cleanup_file()
 {
+	bpf_ends
 	! mountpoint -q /sys/kernel/btf || umount /sys/kernel/btf
 	[[ -z ${MODPROBE:-} ]] || echo "$MODPROBE" >/proc/sys/kernel/modprobe
 	unload wgvia_rival
@@ -44,9 +46,10 @@ changed()
 # check_refuses ERROR SENTENCE [FILE]: loading it fails, the log says why, and nothing is left
 check_refuses()
 {
-	local out said before
+	local out said before users=0
 
 	before=$(<"$TRACING/enabled_functions")
+	[[ ! -e /sys/module/wireguard ]] || users=$(</sys/module/wireguard/refcnt)
 	dmesg -C
 	out=$(insmod "${3:-$MODULE}" 2>&1) && fail "it loads"
 	check_eq "error" "$1" "${out##*: }"
@@ -56,7 +59,7 @@ check_refuses()
 	[[ ! -e /sys/module/wgvia ]] || fail "there is a module wgvia"
 	check_eq "replaced functions" "$before" "$(<"$TRACING/enabled_functions")"
 	[[ ! -e /sys/module/wireguard ]] ||
-		check_eq "users of wireguard.ko" 0 "$(</sys/module/wireguard/refcnt)"
+		check_eq "users of wireguard.ko" "$users" "$(</sys/module/wireguard/refcnt)"
 }
 
 # check_loads: as it is it can be loaded, and unloaded
@@ -138,45 +141,72 @@ loads_wireguard()
 	modprobe wireguard
 }
 
-# rival WHAT: somebody else has it
-rival() { insmod "$RIVAL/wgvia_rival.ko" "what=$1" || fail "no rival"; }
+BUSY="wireguard:wg_allowedips_lookup_dst is replaced or traced by something else, a BPF program or a livepatch: end that first"
 
-BUSY="wireguard:wg_allowedips_lookup_dst is replaced or traced by something else, a BPF program or a livepatch, or kernel.ftrace_enabled is 0: end that first"
-
-replaced()
+# bpf_begins, bpf_ends: a BPF program (fentry) is called with the function
+bpf_begins()
 {
-	rival "$1"
-	check_refuses "Device or resource busy" "$BUSY"
-	unload wgvia_rival
-	check_loads
+	[[ -e $TMP/fentry.o ]] || clang-19 -target bpf -g -O2 -x c -c -o "$TMP/fentry.o" - <<-'END' || fail "no program"
+		char _license[] __attribute__((section("license"))) = "GPL";
+		__attribute__((section("fentry/wg_allowedips_lookup_dst"))) int see(void *ctx) { return 0; }
+	END
+	# A program that cannot be attached is loaded all the same.
+	bpftool prog load "$TMP/fentry.o" "$BPF" autoattach 2>"$TMP/said" &&
+		! grep -q 'failed to attach' "$TMP/said"
 }
 
-# Whoever comes second is refused, whoever it is.
-replaces()
+bpf_ends() { rm -f "$BPF"; }
+
+bpf_before()
+{
+	bpf_begins || fail "no BPF program: $(<"$TMP/said")"
+	check_refuses "Device or resource busy" "$BUSY"
+	bpf_ends
+	busywait insmod "$MODULE" 2>/dev/null || fail "it does not load when the program has gone"
+	check rmmod wgvia
+}
+
+bpf_after()
 {
 	check insmod "$MODULE"
-	insmod "$RIVAL/wgvia_rival.ko" "what=$1" 2>/dev/null && fail "the rival loads"
+	bpf_begins && fail "the program is attached"
+	grep -q 'failed to attach' "$TMP/said" || fail "bpftool says: $(<"$TMP/said")"
+	bpf_ends
 	check rmmod wgvia
-	rival "$1"
-	unload wgvia_rival
+	bpf_begins || fail "no BPF program: $(<"$TMP/said")"
+	bpf_ends
 }
 
 patch_is_gone() { [[ ! -e /sys/kernel/livepatch/wgvia_livepatch ]]; }
 
-livepatch()
+livepatch_ends()
 {
-	check insmod "$RIVAL/wgvia_livepatch.ko"
-	check_refuses "Device or resource busy" "$BUSY"
 	echo 0 >/sys/kernel/livepatch/wgvia_livepatch/enabled
 	busywait patch_is_gone || fail "the livepatch stays"
 	check rmmod wgvia_livepatch
+}
+
+livepatch_before()
+{
+	check insmod "$RIVAL/wgvia_livepatch.ko"
+	check_refuses "Device or resource busy" "$BUSY"
+	livepatch_ends
 	check_loads
+}
+
+livepatch_after()
+{
+	check insmod "$MODULE"
+	insmod "$RIVAL/wgvia_livepatch.ko" 2>/dev/null && fail "the livepatch is loaded"
+	check rmmod wgvia
+	check insmod "$RIVAL/wgvia_livepatch.ko"
+	livepatch_ends
 }
 
 # Then keyed routes are refused, and all else works.
 type_is_taken()
 {
-	rival type
+	insmod "$RIVAL/wgvia_rival.ko" || fail "no rival"
 	dmesg -C
 	check insmod "$MODULE"
 	[[ $(dmesg -t) == *"wgvia: something else has the type of lightweight tunnel"*"routes with gateways work"* ]] ||
@@ -201,7 +231,7 @@ type_is_free()
 	check insmod "$MODULE"
 	check_eq "type" 9 "$(</sys/module/wgvia/parameters/encap_type)"
 	check_eq "wgvia show" "stock kernel: routes name peers in encapsulation type 9" "$(wgvia show | tail -n 1)"
-	insmod "$RIVAL/wgvia_rival.ko" what=type 2>/dev/null && fail "the rival gets the type"
+	insmod "$RIVAL/wgvia_rival.ko" 2>/dev/null && fail "the rival gets the type"
 	check rmmod wgvia
 }
 
@@ -230,18 +260,6 @@ no_events()
 	check rmmod wgvia
 }
 
-ftrace_off()
-{
-	check sysctl -q kernel.ftrace_enabled=0
-	check_refuses "Device or resource busy" "${BUSY/lookup_dst/hashtable_add}"
-	check sysctl -q kernel.ftrace_enabled=1
-	check insmod "$MODULE"
-	check_fails 'sysctl: setting key "kernel.ftrace_enabled": Device or resource busy' \
-		sysctl -q kernel.ftrace_enabled=0
-	check_eq "kernel.ftrace_enabled" 1 "$(</proc/sys/kernel/ftrace_enabled)"
-	check rmmod wgvia
-}
-
 # The kernel says it. For good: this has to be the last one.
 lockdown()
 {
@@ -258,17 +276,16 @@ test_add "no BTF" no_btf
 test_add "BTF of another form" other_btf
 test_add "a function that is not there" no_function
 test_add "no wireguard.ko" no_wireguard
-test_add "replaced as by a BPF program" replaced direct
-test_add "replaced as by a livepatch" replaced ipmodify
-test_add "a livepatch" livepatch
-test_add "ftrace off, and not beside it" ftrace_off
-test_add "no BPF program beside it" replaces direct
-test_add "no livepatch beside it" replaces ipmodify
+test_add "a BPF program" bpf_before
+test_add "a livepatch" livepatch_before
+test_add "no BPF program beside it" bpf_after
+test_add "no livepatch beside it" livepatch_after
 test_add "the type is free" type_is_free
 test_add "the type is taken" type_is_taken
 test_add "no events of peers" no_events
 test_add "lockdown" lockdown
 
+mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
 mountpoint -q $TRACING || mount -t tracefs tracefs $TRACING
 mountpoint -q /sys/kernel/security || mount -t securityfs securityfs /sys/kernel/security
 modprobe -q wireguard
