@@ -229,9 +229,6 @@ impl<T: Encap> Ops<T> {
             )
         };
         from_result(|| {
-            if read_once(&OWNED) != T::TYPE {
-                return Err(EOPNOTSUPP);
-            }
             // SAFETY: The FIB passes the configuration of the family.
             let (ifindex, for_deletion) = unsafe { request_of(family, cfg)? };
             // Held until the end of this: IPv6 comes without RTNL.
@@ -350,7 +347,7 @@ impl<T: Encap> Registration<T> {
         let ops: &'static bindings::lwtunnel_encap_ops = &Ops::<T>::OPS;
         // SAFETY: The operations are static, and their owner is the module that has them.
         to_result(unsafe { bindings::lwtunnel_encap_add_ops(ops, T::TYPE) }).map_err(|_| EBUSY)?;
-        // Now that nobody else has states of the type, and none is made before this.
+        // Now that nobody else has states of the type
         if OWNED.cmpxchg(NONE, T::TYPE, Full).is_err() {
             // SAFETY: Just registered.
             unsafe { bindings::lwtunnel_encap_del_ops(ops, T::TYPE) };
