@@ -100,6 +100,7 @@ throw_beside_own()
 	check_source "$longer_addr" rx-wgpeer p2
 	check_source 10.2.2.1 rx-allowedips p1
 	# One around both hides what is around it.
+	check ip_hub route del throw 10.2.2.0/24
 	check ip_hub route add throw 10.2.2.0/23
 	check_source "$longer_addr" rx-allowedips p1
 }
