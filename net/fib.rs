@@ -140,7 +140,7 @@ fn lookup4<'p>(
     direction: Direction,
 ) -> Option<Found<'p>> {
     let reply = direction == Direction::Reply;
-    // As ip_route_output_key_hash_rcu() and __mkroute_output() have it for a flow bound to a device
+    // As ip_route_output_key_hash_rcu() has it for a flow bound to a device
     if !reply && (destination.is_broadcast() || packet.is_to_link_scope_group()) {
         return None;
     }
@@ -166,6 +166,7 @@ fn lookup4<'p>(
     if err != 0 || u32::from(result.type_) != bindings::RTN_UNICAST {
         return None;
     }
+    // As __mkroute_output() has it
     if destination.is_multicast() && result.prefixlen < 4 {
         return None;
     }

@@ -294,8 +294,8 @@ moved_device()
 
 loaded() { [[ -d /sys/module/wgvia ]]; }
 
-# Any user can load it, by asking for the family as wgvia and ip do; it says nothing about devices that no route names a peer
-# of.
+# Any user can load it, by asking for the family as wgvia and ip do; it says nothing about devices
+# that no route names a peer of.
 loading()
 {
 	local net_admin=(with_caps "-all,+net_admin" --reuid=65534 --regid=65534 --clear-groups)

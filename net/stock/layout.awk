@@ -78,7 +78,7 @@ FNR != NR && /^\t/ {
 function describe(id, i, text) {
 	if (id == 0)
 		return "void"
-	if (kind[id] ~ /^(CONST|VOLATILE|RESTRICT|TYPE_TAG)$/)
+	if (kind[id] ~ /^(CONST|VOLATILE|RESTRICT|TYPE_TAG|FUNC)$/)
 		return describe(type[id])
 	if (kind[id] == "PTR") {
 		text = describe(type[id])
@@ -86,8 +86,6 @@ function describe(id, i, text) {
 	}
 	if (kind[id] == "ARRAY")
 		return describe(type[id]) "[" length_of[id] "]"
-	if (kind[id] == "FUNC")
-		return describe(type[id])
 	if (kind[id] == "FUNC_PROTO") {
 		for (i = 1; i <= members[id]; i++)
 			text = text (i > 1 ? ", " : "") describe(member_type[id, i])
